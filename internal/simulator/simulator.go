@@ -1,0 +1,169 @@
+// Package simulator is a payment provider made for breaking: a stateful Stripe over HTTP, with
+// faults that are switched while it runs. Tests and benchmarks start it in their own process;
+// `starter simulate` runs it as a process of its own and steers it over the control endpoint,
+// whose calls are listed by GET / on the control address.
+//
+// How it is put together: an endpoint owns the listening socket; a front stands before each
+// provider, logs every call and applies the faults, knowing nothing of the provider; the provider
+// (Stripe, in the files named stripe_*) answers. A further provider is one more front, a further
+// resource one more file that registers its routes.
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// DefaultStripeKey is the secret key that is accepted when the configuration names none.
+const DefaultStripeKey = "sk_test_simulator"
+
+const anyLoopbackPort = "127.0.0.1:0"
+
+// Config says where the simulator listens and what it accepts at first. The zero value is useful.
+type Config struct {
+	// StripeAddr and ControlAddr are host:port; empty means a free port on loopback. The control
+	// endpoint asks for no credentials, so it belongs on loopback or in a private network.
+	StripeAddr  string
+	ControlAddr string
+
+	// StripeKey is the secret key that Stripe's API accepts; empty means DefaultStripeKey.
+	StripeKey string
+	// StripeRateLimit is the number of calls a second that are answered; the rest get 429.
+	// Zero means no limit.
+	StripeRateLimit int
+
+	// Seed makes faults with a probability, and the jitter of latency, repeatable.
+	Seed uint64
+	// Logger takes complaints of the HTTP servers; nil discards them.
+	Logger *slog.Logger
+}
+
+// Simulator is a running set of simulated providers. All methods may be called from any goroutine.
+type Simulator struct {
+	stripe         *Stripe
+	stripeEndpoint *endpoint
+	control        *endpoint
+	calls          *callLog
+	faults         *faults
+
+	changing sync.Mutex // one change of the faults at a time, with its effect on the listeners
+	stopped  chan struct{}
+	close    func() error
+}
+
+// Start listens and returns once calls are accepted. The simulator runs until Close is called or
+// ctx is done. The error names the address that could not be listened on.
+func Start(ctx context.Context, cfg Config) (*Simulator, error) {
+	cfg = cfg.withDefaults()
+	s := &Simulator{
+		stripe:  newStripe(cfg.StripeKey, cfg.StripeRateLimit),
+		calls:   &callLog{},
+		faults:  newFaults(cfg.Seed),
+		stopped: make(chan struct{}),
+	}
+	s.close = sync.OnceValue(s.shutDown)
+	s.stripeEndpoint = newEndpoint(s.front(s.stripe), cfg.Logger)
+	s.control = newEndpoint(s.controlHandler(), cfg.Logger)
+
+	if err := s.stripeEndpoint.open(ctx, cfg.StripeAddr); err != nil {
+		return nil, fmt.Errorf("simulator: start Stripe: %w", err)
+	}
+	if err := s.control.open(ctx, cfg.ControlAddr); err != nil {
+		return nil, errors.Join(fmt.Errorf("simulator: start the control endpoint: %w", err), s.Close())
+	}
+	go s.closeWhenDone(ctx)
+	return s, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.StripeAddr == "" {
+		c.StripeAddr = anyLoopbackPort
+	}
+	if c.ControlAddr == "" {
+		c.ControlAddr = anyLoopbackPort
+	}
+	if c.StripeKey == "" {
+		c.StripeKey = DefaultStripeKey
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// StripeURL is the base URL for Stripe clients. It stays the same while connections are refused.
+func (s *Simulator) StripeURL() string { return s.stripeEndpoint.url() }
+
+// ControlURL is the base URL of the control endpoint.
+func (s *Simulator) ControlURL() string { return s.control.url() }
+
+// Stripe gives access to what the simulated Stripe knows and accepts.
+func (s *Simulator) Stripe() *Stripe { return s.stripe }
+
+// Calls returns what the providers were asked, oldest first, answered or not. Refused connections
+// are not seen. At least the newest 250,000 calls are kept.
+func (s *Simulator) Calls() Calls { return s.calls.snapshot() }
+
+// PostsWithoutKey counts the POST requests that came without an idempotency key since the start.
+// Ours must send none: without a key of its own, a repeated write is a second write.
+func (s *Simulator) PostsWithoutKey() int { return s.calls.postsWithoutKey() }
+
+// SetFaults replaces all active faults. Requests that a replaced fault held up go on and meet the
+// new ones. It fails, changing nothing, if a fault does not make sense, and it fails if the
+// listening port cannot be taken back after connections were refused.
+func (s *Simulator) SetFaults(active ...Fault) error {
+	if err := validateFaults(active); err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.faults.replace(active)
+	if err := s.stripeEndpoint.refuse(s.faults.refusing(s.stripe.name())); err != nil {
+		return fmt.Errorf("simulator: switch the listener of Stripe: %w", err)
+	}
+	return nil
+}
+
+// ClearFaults puts everything right again: SetFaults with none.
+func (s *Simulator) ClearFaults() error { return s.SetFaults() }
+
+// Faults returns the active faults and how many requests each has met.
+func (s *Simulator) Faults() []ActiveFault { return s.faults.snapshot() }
+
+// Close stops listening, breaks the open connections and frees the ports. A second call does
+// nothing and returns the first one's error.
+func (s *Simulator) Close() error { return s.close() }
+
+func (s *Simulator) shutDown() error {
+	close(s.stopped)
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	err := errors.Join(s.stripeEndpoint.close(), s.control.close())
+	s.faults.replace(nil) // lets go of what a fault still holds up, now that nobody gets an answer
+	return err
+}
+
+func (s *Simulator) closeWhenDone(ctx context.Context) {
+	select {
+	case <-s.stopped:
+	case <-ctx.Done():
+		_ = s.Close() // whoever calls Close gets the error
+	}
+}
+
+func (s *Simulator) front(p provider) http.Handler {
+	return &front{provider: p, faults: s.faults, calls: s.calls}
+}
+
+func limitOf(callsPerSecond int) (limit rate.Limit, burst int) {
+	if callsPerSecond <= 0 {
+		return rate.Inf, 0
+	}
+	return rate.Limit(callsPerSecond), callsPerSecond
+}

@@ -1,0 +1,219 @@
+package simulator
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	stripeName = "stripe"
+	// stripeVersion is the API version whose object shapes are simulated: stripe-go v76 pins it.
+	stripeVersion = "2023-10-16"
+)
+
+// Stripe is a simulated Stripe account in test mode: its keys, its objects, and the pipeline that
+// every request goes through (keys, rate limit, route, form, idempotency, operation).
+type Stripe struct {
+	routes      *http.ServeMux
+	keys        *stripeKeys
+	limiter     *rate.Limiter
+	idempotency *stripeIdempotency
+
+	mu             sync.Mutex // guards everything below
+	customers      collection[*stripeCustomer]
+	promotionCodes collection[*stripePromotionCode]
+	rejectedEmails map[string]string // address to error code
+}
+
+// stripeOperation is the endpoint of one route. It checks the parameters and returns the work to
+// do, or says what is wrong with them. What fails there has not begun to execute: nothing is
+// stored for the idempotency key. The work runs under the account's lock; its result and its
+// errors are stored.
+type stripeOperation func(stripeRequest) (stripeWork, *stripeError)
+
+// stripeWork returns an object to be sent as JSON.
+type stripeWork func() (any, *stripeError)
+
+type stripeRequest struct {
+	id     string // the {id} of the path
+	params params
+}
+
+func newStripe(key string, callsPerSecond int) *Stripe {
+	s := &Stripe{
+		routes:         http.NewServeMux(),
+		keys:           &stripeKeys{accepted: []string{key}},
+		limiter:        rate.NewLimiter(limitOf(callsPerSecond)),
+		idempotency:    &stripeIdempotency{answers: map[string]*stripeStored{}},
+		rejectedEmails: map[string]string{},
+	}
+	s.routes.HandleFunc("/", unknownRoute)
+	s.serveBalance()
+	s.serveCustomers()
+	s.servePromotionCodes()
+	return s
+}
+
+// SetRateLimit changes how many calls a second are answered with anything but 429; zero lifts
+// the limit.
+func (s *Stripe) SetRateLimit(callsPerSecond int) {
+	limit, burst := limitOf(callsPerSecond)
+	s.limiter.SetLimit(limit)
+	s.limiter.SetBurst(burst)
+}
+
+func (s *Stripe) name() string { return stripeName }
+
+func (s *Stripe) idempotencyKey(r *http.Request) string {
+	return strings.TrimSpace(r.Header.Get("Idempotency-Key"))
+}
+
+func (s *Stripe) route(r *http.Request) string {
+	_, pattern := s.routes.Handler(r)
+	_, path, _ := strings.Cut(pattern, " ")
+	return cmp.Or(path, pattern)
+}
+
+func (s *Stripe) failure(status int) answer {
+	failures := map[int]*stripeError{
+		http.StatusUnauthorized:        invalidKey(""),
+		http.StatusTooManyRequests:     tooManyRequests(),
+		http.StatusInternalServerError: internalError(),
+	}
+	a := failures[status].answer()
+	a.header.Set("Request-Id", newID("req_"))
+	return a
+}
+
+func (s *Stripe) handle(pattern string, operation stripeOperation) {
+	s.routes.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		params, problem := readParams(r)
+		if problem != nil {
+			problem.answer().writeTo(w)
+			return
+		}
+		work, problem := operation(stripeRequest{id: r.PathValue("id"), params: params})
+		if problem != nil {
+			problem.answer().writeTo(w)
+			return
+		}
+		s.perform(r, w.Header().Get("Request-Id"), params, work).writeTo(w)
+	})
+}
+
+// ServeHTTP answers as Stripe's API does.
+func (s *Stripe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Request-Id", newID("req_"))
+	w.Header().Set("Stripe-Version", stripeVersion)
+	if problem := s.admit(r); problem != nil {
+		problem.answer().writeTo(w)
+		return
+	}
+	s.routes.ServeHTTP(w, r)
+}
+
+// admit is what stands before the idempotency layer: its refusals are never stored.
+func (s *Stripe) admit(r *http.Request) *stripeError {
+	if problem := s.keys.check(r); problem != nil {
+		return problem
+	}
+	if !s.limiter.Allow() {
+		return tooManyRequests()
+	}
+	if v := r.Header.Get("Stripe-Version"); v != "" && v != stripeVersion {
+		return invalidRequest("", "", "Invalid Stripe API version: "+v+" (the simulator speaks "+stripeVersion+").")
+	}
+	return nil
+}
+
+func (s *Stripe) perform(r *http.Request, requestID string, p params, work stripeWork) answer {
+	executeWork := func() answer {
+		return execute(r.Context(), func() answer { return s.underLock(work) }, internalError().answer())
+	}
+	key := s.idempotencyKey(r)
+	if r.Method != http.MethodPost || key == "" {
+		return executeWork()
+	}
+	return s.idempotency.once(stripeKeyed{
+		key:       r.Header.Get("Stripe-Account") + " " + key,
+		shownKey:  key,
+		endpoint:  r.URL.Path,
+		params:    p.canonical(),
+		requestID: requestID,
+	}, executeWork)
+}
+
+// underLock does the work and renders its result before another request can change it.
+func (s *Stripe) underLock(work stripeWork) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object, problem := work()
+	if problem != nil {
+		return problem.answer()
+	}
+	return jsonAnswer(http.StatusOK, object)
+}
+
+func jsonAnswer(status int, object any) answer {
+	body, err := json.Marshal(object)
+	if err != nil {
+		return internalError().answer()
+	}
+	return answer{status: status, header: http.Header{"Content-Type": {"application/json"}}, body: body}
+}
+
+func (a answer) writeTo(w http.ResponseWriter) { a.write(w, len(a.body)) }
+
+// stripeKeys are the account's secret keys.
+type stripeKeys struct {
+	mu       sync.Mutex
+	accepted []string
+	expired  []string
+}
+
+// SetKeys replaces the accepted secret keys and the keys that are known but expired. Any other
+// key is invalid.
+func (s *Stripe) SetKeys(accepted, expired []string) {
+	s.keys.mu.Lock()
+	defer s.keys.mu.Unlock()
+	s.keys.accepted, s.keys.expired = slices.Clone(accepted), slices.Clone(expired)
+}
+
+func (k *stripeKeys) check(r *http.Request) *stripeError {
+	key := secretKey(r)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case key == "":
+		return noKey()
+	case slices.Contains(k.expired, key):
+		return expiredKey(key)
+	case !slices.Contains(k.accepted, key):
+		return invalidKey(key)
+	}
+	return nil
+}
+
+func secretKey(r *http.Request) string {
+	if user, _, ok := r.BasicAuth(); ok {
+		return user
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// newID makes an id that no other run of the simulator has made, because accounts may outlive it.
+func newID(prefix string) string { return prefix + rand.Text()[:20] }
+
+func unixNow() int64 { return time.Now().Unix() }
