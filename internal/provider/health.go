@@ -1,0 +1,91 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast/holdfast/internal/postgres"
+)
+
+// State is what the fleet knows of a provider.
+type State string
+
+// A provider is up, or degraded while it is being tried again, or it refuses: it is down, or does
+// not accept our credentials.
+const (
+	StateUp            State = "up"
+	StateDegraded      State = "degraded"
+	StateDown          State = "down"
+	StateMisconfigured State = "misconfigured"
+)
+
+// Refuses says that no step should call the provider until its gate says otherwise.
+func (s State) Refuses() bool { return s == StateDown || s == StateMisconfigured }
+
+// Health is a provider's state, since when, and why.
+type Health struct {
+	Provider  Name
+	State     State
+	Epoch     int64 // raised by every change of state
+	Since     time.Time
+	LastError string // codes and ids of the last failed probe, while there is trouble
+	CheckedAt *time.Time
+}
+
+// HealthStore keeps the health of the providers in Postgres. Only their gates write it.
+type HealthStore struct {
+	db postgres.DB
+}
+
+// NewHealthStore makes a store over a pool or a transaction.
+func NewHealthStore(db postgres.DB) *HealthStore { return &HealthStore{db: db} }
+
+const healthColumns = `provider, state, epoch, since, last_error, checked_at`
+
+// Get reads a provider's health.
+func (s *HealthStore) Get(ctx context.Context, p Name) (Health, error) {
+	return one(s.db.Query(ctx, `SELECT `+healthColumns+` FROM provider_health WHERE provider = $1`, p))(p, "read")
+}
+
+// List reads the health of every provider.
+func (s *HealthStore) List(ctx context.Context) ([]Health, error) {
+	rows, err := s.db.Query(ctx, `SELECT `+healthColumns+` FROM provider_health ORDER BY provider`)
+	if err != nil {
+		return nil, fmt.Errorf("health of the providers: read: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Health])
+	if err != nil {
+		return nil, fmt.Errorf("health of the providers: read: %w", err)
+	}
+	return all, nil
+}
+
+// Set stores what a probe found. A new state begins a new epoch.
+func (s *HealthStore) Set(ctx context.Context, p Name, state State, lastError string) (Health, error) {
+	return one(s.db.Query(ctx, `UPDATE provider_health SET last_error = $3, checked_at = now(), state = $2,
+			epoch = epoch + CASE WHEN state = $2 THEN 0 ELSE 1 END,
+			since = CASE WHEN state = $2 THEN since ELSE now() END
+		WHERE provider = $1 RETURNING `+healthColumns, p, state, lastError))(p, "write")
+}
+
+// LockShared, over a transaction that parks a step, reads a provider's health and keeps the gate from
+// changing it until that transaction is over: the gate's next look then sees the parked step.
+func (s *HealthStore) LockShared(ctx context.Context, p Name) (Health, error) {
+	return one(s.db.Query(ctx, `SELECT `+healthColumns+` FROM provider_health WHERE provider = $1 FOR SHARE`, p))(p, "lock")
+}
+
+func one(rows pgx.Rows, err error) func(p Name, doing string) (Health, error) {
+	return func(p Name, doing string) (Health, error) {
+		if err != nil {
+			return Health{}, fmt.Errorf("health of %s: %s: %w", p, doing, err)
+		}
+		health, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Health])
+		if err != nil {
+			return Health{}, fmt.Errorf("health of %s: %s: %w", p, doing, err)
+		}
+		return health, nil
+	}
+}

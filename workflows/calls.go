@@ -1,0 +1,197 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
+)
+
+// Activity names, as registered. Workflows call them through the typed functions below.
+const (
+	ActivityPlanOnboarding       = "PlanOnboarding"
+	ActivityCreateStripeCustomer = "CreateStripeCustomer"
+	ActivityVerifyStripeCustomer = "VerifyStripeCustomer"
+	ActivityClaimStripeCustomer  = "ClaimStripeCustomer"
+	ActivityFindPromotionCode    = "FindPromotionCode"
+	ActivityApplyPromotionCode   = "ApplyPromotionCode"
+	ActivityUpdateStripeProfile  = "UpdateStripeProfile"
+	ActivityParkStep             = "ParkStep"
+	ActivitySkipStep             = "SkipStep"
+	ActivityProbeProvider        = "ProbeProvider"
+	ActivityWakeParked           = "WakeParked"
+	ActivityRepairNeglected      = "RepairNeglected"
+)
+
+// PlanInput asks what a customer's onboarding has to do, after storing the profile if one is given.
+type PlanInput struct {
+	CustomerID string            `json:"customer_id"`
+	Profile    *customer.Profile `json:"profile,omitempty"`
+}
+
+// Plan is what there is to do, in Postgres' view.
+type Plan struct {
+	Steps []PlannedStep `json:"steps"`
+	// BringsStripeCustomer says that the app named its own Stripe customer, to be verified and claimed.
+	BringsStripeCustomer bool `json:"brings_stripe_customer,omitempty"`
+}
+
+// PlannedStep is a step as it stood when the plan was made.
+type PlannedStep struct {
+	Name     string        `json:"name"`
+	Provider provider.Name `json:"provider"`
+	Status   step.Status   `json:"status"`
+	// WaitsFor a person: the step was refused and stays parked until somebody acts.
+	WaitsFor   step.WaitsFor  `json:"waits_for,omitempty"`
+	ErrorClass provider.Class `json:"error_class,omitempty"`
+	LastError  string         `json:"last_error,omitempty"`
+	// Refused says that the provider is known to be down: the step parks without an attempt.
+	Refused bool `json:"refused,omitempty"`
+}
+
+// CallInput is the input of every activity that calls a provider for a step of a customer.
+type CallInput struct {
+	CustomerID string `json:"customer_id"`
+	Step       string `json:"step"`
+	// PromotionCodeID is Stripe's id of the code to apply, promo_….
+	PromotionCodeID string `json:"promotion_code_id,omitempty"`
+}
+
+// FindResult is the outcome of a look-up; empty when there is no such object.
+type FindResult struct {
+	ID string `json:"id,omitempty"`
+}
+
+// UpdateResult is the outcome of UpdateStripeProfile.
+type UpdateResult struct {
+	// Newer says that the profile changed again meanwhile.
+	Newer bool `json:"newer,omitempty"`
+}
+
+// ParkInput records that a step waits, since when, and until when at most.
+type ParkInput struct {
+	Step          string         `json:"step"`
+	Provider      provider.Name  `json:"provider"`
+	ErrorClass    provider.Class `json:"error_class"`
+	LastError     string         `json:"last_error"`
+	WaitsFor      step.WaitsFor  `json:"waits_for"`
+	NextAttemptAt *time.Time     `json:"next_attempt_at,omitempty"` // nil: only a person goes on
+}
+
+// ProbeInput asks for one cheap read, again and again, until the provider's state is another than Known.
+type ProbeInput struct {
+	Provider provider.Name  `json:"provider"`
+	Known    provider.State `json:"known"`
+}
+
+// ProbeResult is the state that the probe found and stored.
+type ProbeResult struct {
+	State provider.State `json:"state"`
+	Since time.Time      `json:"since"`
+}
+
+// WakeInput names the provider whose parked steps are to be woken.
+type WakeInput struct {
+	Provider provider.Name `json:"provider"`
+}
+
+// WakeResult tells how waking went.
+type WakeResult struct {
+	Woken int `json:"woken"`
+	// Recovered says that nothing waits for the provider any more and that its state is up.
+	Recovered bool      `json:"recovered"`
+	Since     time.Time `json:"since"`
+}
+
+// RepairResult counts the customers whose onboarding was started again.
+type RepairResult struct {
+	Repaired int `json:"repaired"`
+}
+
+// providerHeartbeat is how soon a call in a process that died is tried again. Calls that answer
+// within a few seconds send no heartbeat.
+const providerHeartbeat = 10 * time.Second
+
+// onProvider calls a provider: the first tries ride out a blip, about five within a minute. What
+// remains after them is parked, so a longer policy would only hide it.
+func onProvider(ctx workflow.Context, p provider.Name, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           ProviderTaskQueue(p),
+		StartToCloseTimeout: ProviderCallTimeout,
+		HeartbeatTimeout:    providerHeartbeat,
+		Summary:             summary,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: blipBackoff,
+			MaximumAttempts:    BlipAttempts,
+		},
+	})
+}
+
+// The ride through a blip: attempts after 1, 3, 9 and 27 seconds. ProviderCallTimeout bounds one
+// attempt and is longer than any HTTP timeout inside it.
+const (
+	BlipAttempts        = 5
+	ProviderCallTimeout = 30 * time.Second
+	blipBackoff         = 3
+)
+
+// BlipBackoff is the delay after a failed attempt, counted from 1; ok is false after the last one.
+func BlipBackoff(attempt int) (delay time.Duration, ok bool) {
+	if attempt >= BlipAttempts {
+		return 0, false
+	}
+	delay = time.Second
+	for range attempt - 1 {
+		delay *= blipBackoff
+	}
+	return delay, true
+}
+
+// onPostgres does work that needs our own database alone and is tried until it succeeds.
+func onPostgres(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           TaskQueue,
+		StartToCloseTimeout: 10 * time.Second,
+		Summary:             summary,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
+	})
+}
+
+// probing polls by being retried, which costs no history and shows its last failure in the UI. It
+// goes before the backlog of its queue.
+func probing(ctx workflow.Context, p provider.Name) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           ProviderTaskQueue(p),
+		StartToCloseTimeout: ProviderCallTimeout,
+		Summary:             "probe " + string(p),
+		Priority:            temporal.Priority{PriorityKey: 1},
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: ProbeInterval, BackoffCoefficient: 1},
+	})
+}
+
+// ProbeInterval is how often a gate reads from a provider that is in trouble.
+const ProbeInterval = 3 * time.Second
+
+// waking runs as long as the backlog takes at the provider's rate, and goes on elsewhere when its
+// worker dies.
+func waking(ctx workflow.Context, p provider.Name) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           TaskQueue,
+		StartToCloseTimeout: 24 * time.Hour,
+		HeartbeatTimeout:    30 * time.Second,
+		Summary:             "wake what waits for " + string(p),
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
+	})
+}
+
+// call runs an activity and waits for its result.
+func call[Result any](ctx workflow.Context, activity string, input any) (Result, error) {
+	var result Result
+	err := workflow.ExecuteActivity(ctx, activity, input).Get(ctx, &result)
+	return result, err
+}

@@ -1,0 +1,99 @@
+// Package workflows holds Holdfast's durable work: deterministic code that decides what happens
+// next. This file is its contract with the outside: queues, names, ids, inputs and results. A
+// back end in any language needs nothing else.
+package workflows
+
+import (
+	"time"
+
+	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
+)
+
+// TaskQueue is where workflows run, and the activities that touch Postgres and Temporal alone.
+const TaskQueue = "holdfast"
+
+// ProviderTaskQueue is where the calls to a provider run. Its server-side rate is the provider's
+// limit for the whole fleet, and a dead provider occupies nobody else's slots.
+func ProviderTaskQueue(p provider.Name) string { return TaskQueue + "-" + string(p) }
+
+// Workflow names, as registered.
+const (
+	NameCustomerOnboarding = "CustomerOnboarding"
+	NameProviderGate       = "ProviderGate"
+	NameRepairSweep        = "RepairSweep"
+)
+
+// OnboardingID is the id of a customer's CustomerOnboarding.
+func OnboardingID(customerID string) string { return customer.WorkflowID(customerID) }
+
+// GateID is the id of a provider's ProviderGate.
+func GateID(p provider.Name) string { return "provider-gate/" + string(p) }
+
+// Updates, signals and queries.
+const (
+	UpdateRetry  = "retry"  // CustomerOnboarding, StepInput → StatusResult: try a waiting step now
+	UpdateSkip   = "skip"   // CustomerOnboarding, StepInput → StatusResult: go on without a waiting step
+	UpdateEnsure = "ensure" // CustomerOnboarding, EnsureInput → StatusResult: returns when billing is ready or the wait ends
+
+	SignalProviderUp     = "provider_up"     // any workflow with parked steps, the provider's name
+	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
+	SignalTrouble        = "trouble"         // ProviderGate, no payload: a step met trouble with the provider
+
+	QueryStatus = "status" // CustomerOnboarding → StatusResult
+	QueryState  = "state"  // ProviderGate → GateState
+)
+
+// OnboardingInput names the customer. A profile is given only by a back end that starts the
+// workflow straight through Temporal: it is stored by the first activity under the rules of
+// POST /v1/customers. It is the one place where personal data can enter a history; see
+// docs/recipes for Temporal's payload codec.
+type OnboardingInput struct {
+	CustomerID string            `json:"customer_id"`
+	Profile    *customer.Profile `json:"profile,omitempty"`
+}
+
+// StatusResult is a customer's onboarding: the answer of the status query, of every update, and
+// the workflow's own result.
+type StatusResult struct {
+	CustomerID string `json:"customer_id"`
+	// BillingReady says that the Stripe customer is confirmed and nothing that signup promised is
+	// still on its way.
+	BillingReady bool         `json:"billing_ready"`
+	Steps        []StepStatus `json:"steps"`
+}
+
+// StepStatus is one step as the workflow sees it. Attempts and times are in Postgres.
+type StepStatus struct {
+	Name      string        `json:"name"`
+	Status    step.Status   `json:"status"`
+	WaitsFor  step.WaitsFor `json:"waits_for,omitempty"`
+	LastError string        `json:"last_error,omitempty"`
+	Since     *time.Time    `json:"since,omitempty"`
+}
+
+// StepInput names the step that an operator retries or skips.
+type StepInput struct {
+	Step string `json:"step"`
+}
+
+// EnsureInput bounds the wait of an ensure update, in milliseconds, at most 30,000.
+type EnsureInput struct {
+	WaitMS int64 `json:"wait_ms"`
+}
+
+// GateInput is a gate's provider and, from the run before, what it knows.
+type GateInput struct {
+	Provider provider.Name `json:"provider"`
+	State    *GateState    `json:"state,omitempty"`
+}
+
+// GateState is what a gate knows of its provider.
+type GateState struct {
+	State provider.State `json:"state"`
+	Since time.Time      `json:"since"`
+	// Pause is how long the gate holds back should trouble come again soon after LastTrouble.
+	Pause       time.Duration `json:"pause,omitempty"`
+	LastTrouble time.Time     `json:"last_trouble,omitzero"`
+}

@@ -1,0 +1,68 @@
+package workflows
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/provider"
+)
+
+// The messages by which the rest of Holdfast hands work over, through the outbox. Each names its
+// effect, so that it happens once.
+
+// StartOnboarding starts the onboarding of a new customer.
+func StartOnboarding(customerID string) outbox.Message {
+	return onboardingMessage(customerID, "created")
+}
+
+// ChangeProfile tells a customer's onboarding that version n of the profile is to be carried to
+// the provider. It starts one if none is running.
+func ChangeProfile(customerID string, version int) outbox.Message {
+	m := onboardingMessage(customerID, fmt.Sprintf("profile/%d", version))
+	m.Signal = SignalProfileChanged
+	return m
+}
+
+// RepairOnboarding starts onboarding again for a customer on whom nothing works, at most once in
+// each period, whoever noticed.
+func RepairOnboarding(customerID string, now time.Time) outbox.Message {
+	const period = time.Minute
+	return onboardingMessage(customerID, "repair/"+now.UTC().Truncate(period).Format(time.RFC3339))
+}
+
+func onboardingMessage(customerID, cause string) outbox.Message {
+	return outbox.Message{
+		Key:              OnboardingID(customerID) + "/" + cause,
+		Workflow:         NameCustomerOnboarding,
+		WorkflowID:       OnboardingID(customerID),
+		TaskQueue:        TaskQueue,
+		Input:            encode(OnboardingInput{CustomerID: customerID}),
+		Summary:          "onboarding of " + customerID,
+		SearchAttributes: map[string]string{SearchCustomer: customerID},
+	}
+}
+
+// ReportTrouble tells a provider's gate that a step met trouble, once in each epoch of the
+// provider's health: a thousand parked steps are one signal.
+func ReportTrouble(h provider.Health) outbox.Message {
+	return outbox.Message{
+		Key:        fmt.Sprintf("%s/trouble/%d", GateID(h.Provider), h.Epoch),
+		Workflow:   NameProviderGate,
+		WorkflowID: GateID(h.Provider),
+		TaskQueue:  TaskQueue,
+		Input:      encode(GateInput{Provider: h.Provider}),
+		Signal:     SignalTrouble,
+		Summary:    "gate of " + string(h.Provider),
+	}
+}
+
+// encode turns an input of ours, which is made of strings and numbers, into JSON.
+func encode(input any) json.RawMessage {
+	encoded, err := json.Marshal(input)
+	if err != nil {
+		panic(fmt.Sprintf("workflows: encode %T: %v", input, err))
+	}
+	return encoded
+}

@@ -1,0 +1,334 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
+)
+
+// Search attributes. Status and BlockedOn are written when a step parks or goes on, so work that
+// meets no trouble pays nothing for them.
+var (
+	searchStatus    = temporal.NewSearchAttributeKeyKeyword(SearchStatus)
+	searchBlockedOn = temporal.NewSearchAttributeKeyKeyword(SearchBlockedOn)
+	searchCustomer  = temporal.NewSearchAttributeKeyKeyword(SearchCustomer)
+)
+
+// Names and values of the search attributes.
+const (
+	SearchStatus    = "HoldfastStatus"
+	SearchBlockedOn = "HoldfastBlockedOn" // a provider's name, or "person"
+	SearchCustomer  = "HoldfastCustomer"
+
+	StatusRunning           = "running"
+	StatusWaitingOnProvider = "waiting_for_provider"
+	StatusWaitingOnPerson   = "waiting_for_person"
+)
+
+// A parked step looks again by itself after about a quarter of an hour, should a wake-up be lost.
+const (
+	fallbackWait   = 15 * time.Minute
+	fallbackJitter = 5 * time.Minute
+)
+
+// task is a step at work in a workflow: what it does, and how far it is.
+type task struct {
+	name     string
+	provider provider.Name
+	do       func(workflow.Context) error
+
+	status   step.Status
+	failure  failure
+	waitsFor step.WaitsFor
+	since    time.Time // when it parked
+	verdict  verdict   // what a parked task was told
+}
+
+// verdict is what ends a wait.
+type verdict int
+
+const (
+	undecided verdict = iota
+	tryAgain
+	goOnWithout
+)
+
+// parked says that the task waits for a provider or a person.
+func (t *task) parked() bool { return t.status == step.Blocked }
+
+// failure is why an attempt failed, fit for people and histories: codes and ids only.
+type failure struct {
+	class provider.Class
+	text  string
+}
+
+// parkingLot is where the tasks of one workflow wait when they cannot go on. It is the one
+// mechanism for that: a task that failed is parked visibly and waits for the first of its
+// provider's recovery, a person's verdict, or a fallback timer.
+type parkingLot struct {
+	customerID string
+	tasks      []*task
+	shown      shown
+}
+
+// shown is what the search attributes say at present.
+type shown struct{ status, blockedOn string }
+
+// open starts listening for providers that are back.
+func (l *parkingLot) open(ctx workflow.Context) {
+	l.shown = shown{status: StatusRunning}
+	recoveries := workflow.GetSignalChannel(ctx, SignalProviderUp)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for {
+			var recovered provider.Name
+			recoveries.Receive(ctx, &recovered)
+			for _, t := range l.tasks {
+				if t.parked() && t.waitsFor == step.ForProvider && t.provider == recovered {
+					t.verdict = tryAgain
+				}
+			}
+		}
+	})
+}
+
+// untilSettled does a task until it is done or skipped. It fails only when the workflow is
+// canceled; every other failure is waited out.
+func (l *parkingLot) untilSettled(ctx workflow.Context, t *task) error {
+	for !t.status.Settled() {
+		if !t.parked() {
+			err := t.do(ctx)
+			if err == nil {
+				t.status = step.Done
+				continue
+			}
+			if temporal.IsCanceledError(err) || ctx.Err() != nil {
+				return err
+			}
+			t.park(ctx, failureOf(err))
+		}
+		if err := l.wait(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// park marks the task as waiting, from this moment on: a wake-up that comes while the row is
+// still being written counts.
+func (t *task) park(ctx workflow.Context, f failure) {
+	t.status = step.Blocked
+	t.failure = f
+	t.waitsFor = waitsFor(f.class)
+	t.since = workflow.Now(ctx)
+	t.verdict = undecided
+}
+
+// waitsFor tells whether the provider's recovery can help or only a person.
+func waitsFor(class provider.Class) step.WaitsFor {
+	switch class {
+	case provider.Rejected, provider.NotFound:
+		return step.ForPerson
+	default:
+		return step.ForProvider
+	}
+}
+
+// wait shows the parked task to people and holds it until somebody or something decides.
+func (l *parkingLot) wait(ctx workflow.Context, t *task) error {
+	limit := l.fallback(ctx, t)
+	if err := l.record(ctx, t, limit); err != nil {
+		return err
+	}
+	if err := l.show(ctx); err != nil {
+		return err
+	}
+	if err := t.await(ctx, limit); err != nil {
+		return err
+	}
+	if t.verdict == goOnWithout {
+		if err := l.skip(ctx, t); err != nil {
+			return err
+		}
+	} else {
+		t.status = step.Retrying
+	}
+	return l.show(ctx)
+}
+
+// fallback is how long the task waits at most; zero is for ever, until a person decides.
+func (l *parkingLot) fallback(ctx workflow.Context, t *task) time.Duration {
+	if t.waitsFor == step.ForPerson {
+		return 0
+	}
+	return fallbackWait + jitter(workflow.GetInfo(ctx).WorkflowExecution.ID, t.name)
+}
+
+// jitter spreads tasks that parked together, and is the same at every replay.
+func jitter(parts ...string) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(strings.Join(parts, "/"))) // a hash never fails to write
+	return time.Duration(h.Sum32()) % fallbackJitter
+}
+
+func (l *parkingLot) record(ctx workflow.Context, t *task, limit time.Duration) error {
+	in := ParkInput{
+		Step: t.name, Provider: t.provider, ErrorClass: t.failure.class, LastError: t.failure.text, WaitsFor: t.waitsFor,
+	}
+	if limit > 0 {
+		next := t.since.Add(limit)
+		in.NextAttemptAt = &next
+	}
+	_, err := call[struct{}](onPostgres(ctx, "park "+t.name), ActivityParkStep, in)
+	return err
+}
+
+func (t *task) await(ctx workflow.Context, limit time.Duration) error {
+	decided := func() bool { return t.verdict != undecided }
+	if limit == 0 {
+		return workflow.Await(ctx, decided)
+	}
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout:      limit,
+		TimerOptions: workflow.TimerOptions{Summary: t.name + " looks again by itself"},
+	}, decided)
+	return err
+}
+
+func (l *parkingLot) skip(ctx workflow.Context, t *task) error {
+	_, err := call[struct{}](onPostgres(ctx, "skip "+t.name), ActivitySkipStep, StepInput{Step: t.name})
+	if err == nil {
+		t.status = step.Skipped
+	}
+	return err
+}
+
+// show puts into search attributes and current details what waits on what, and since when.
+func (l *parkingLot) show(ctx workflow.Context) error {
+	workflow.SetCurrentDetails(ctx, l.details())
+	now := l.summary()
+	if now == l.shown {
+		return nil
+	}
+	l.shown = now
+	blockedOn := searchBlockedOn.ValueUnset()
+	if now.blockedOn != "" {
+		blockedOn = searchBlockedOn.ValueSet(now.blockedOn)
+	}
+	return workflow.UpsertTypedSearchAttributes(ctx,
+		searchStatus.ValueSet(now.status), blockedOn, searchCustomer.ValueSet(l.customerID))
+}
+
+// summary is the whole workflow in one status: a person is asked for before a provider.
+func (l *parkingLot) summary() shown {
+	s := shown{status: StatusRunning}
+	for _, t := range l.tasks {
+		switch {
+		case t.parked() && t.waitsFor == step.ForPerson:
+			return shown{StatusWaitingOnPerson, "person"}
+		case t.parked():
+			s = shown{StatusWaitingOnProvider, string(t.provider)}
+		}
+	}
+	return s
+}
+
+// details is Markdown for Temporal's UI.
+func (l *parkingLot) details() string {
+	var lines []string
+	for _, t := range l.tasks {
+		if t.parked() {
+			lines = append(lines, t.detail())
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (t *task) detail() string {
+	since := t.since.UTC().Format(time.RFC3339)
+	if t.waitsFor == step.ForPerson {
+		return fmt.Sprintf("- **%s** waits for a person since %s: `%s`. Send the update `retry` or `skip` with `{\"step\": %q}`.",
+			t.name, since, t.failure.text, t.name)
+	}
+	return fmt.Sprintf("- **%s** waits for **%s** since %s: `%s`. It goes on by itself when %s is back.",
+		t.name, t.provider, since, t.failure.text, t.provider)
+}
+
+// find returns the task of that name, or nil.
+func (l *parkingLot) find(name string) *task {
+	i := slices.IndexFunc(l.tasks, func(t *task) bool { return t.name == name })
+	if i < 0 {
+		return nil
+	}
+	return l.tasks[i]
+}
+
+// validate refuses an operator's verdict on a step that does not wait.
+func (l *parkingLot) validate(in StepInput) error {
+	t := l.find(in.Step)
+	switch {
+	case t == nil:
+		return temporal.NewApplicationError(fmt.Sprintf("step: there is no step %q here; the steps are %s", in.Step, l.names()), ErrUnknownStep)
+	case !t.parked() || t.verdict != undecided:
+		return temporal.NewApplicationError(fmt.Sprintf("step: %s is %s and does not wait", t.name, t.status), ErrStepNotWaiting)
+	}
+	return nil
+}
+
+// Error types of refused updates.
+const (
+	ErrUnknownStep    = "unknown_step"
+	ErrStepNotWaiting = "step_not_waiting"
+)
+
+func (l *parkingLot) names() string {
+	names := make([]string, len(l.tasks))
+	for i, t := range l.tasks {
+		names[i] = t.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// statuses is what queries and updates answer.
+func (l *parkingLot) statuses() []StepStatus {
+	statuses := make([]StepStatus, len(l.tasks))
+	for i, t := range l.tasks {
+		statuses[i] = StepStatus{Name: t.name, Status: t.status}
+		if t.parked() {
+			since := t.since
+			statuses[i].WaitsFor, statuses[i].LastError, statuses[i].Since = t.waitsFor, t.failure.text, &since
+		}
+	}
+	return statuses
+}
+
+// settled says that every task is done or skipped.
+func (l *parkingLot) settled() bool {
+	return !slices.ContainsFunc(l.tasks, func(t *task) bool { return !t.status.Settled() })
+}
+
+// failureOf reads an activity's failure. Whatever is not a provider's own answer (a lost worker, a
+// database that was away) is transient.
+func failureOf(err error) failure {
+	var application *temporal.ApplicationError
+	if errors.As(err, &application) && slices.Contains(knownClasses, provider.Class(application.Type())) {
+		return failure{provider.Class(application.Type()), application.Message()}
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return failure{provider.Transient, "the call was not finished in time"}
+	}
+	return failure{provider.Transient, "the call could not be made or recorded; the worker's log says why"}
+}
+
+var knownClasses = []provider.Class{
+	provider.Transient, provider.RateLimited, provider.Misconfigured, provider.Rejected, provider.OutcomeUnknown, provider.NotFound,
+}
