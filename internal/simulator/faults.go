@@ -100,16 +100,21 @@ func (f Fault) validate() error {
 		return fmt.Errorf("kind must be one of %v", faultKinds)
 	case f.Provider != "" && f.Provider != stripeName:
 		return fmt.Errorf("provider must be empty or %q", stripeName)
-	case f.Times < 0 || f.RetryAfter < 0 || f.DelayMS < 0 || f.JitterMS < 0:
+	case min(f.Times, f.RetryAfter, f.DelayMS, f.JitterMS) < 0:
 		return errors.New("times, retry_after, delay_ms and jitter_ms must not be negative")
 	case f.Probability < 0 || f.Probability > 1:
 		return errors.New("probability must be between 0 and 1")
-	case f.Kind == Refuse && (f.Method != "" || f.PathPrefix != "" || f.Times != 0 || f.Probability != 0):
+	case f.Kind == Refuse && f.limited():
 		return errors.New("refusing concerns every connection: it takes no method, path_prefix, times or probability")
 	case f.Kind == Latency && f.DelayMS == 0 && f.JitterMS == 0:
 		return errors.New("latency needs delay_ms or jitter_ms")
 	}
 	return nil
+}
+
+// limited says that the fault is meant for some of a provider's requests only.
+func (f Fault) limited() bool {
+	return f.Method != "" || f.PathPrefix != "" || f.Times != 0 || f.Probability != 0
 }
 
 func (f Fault) concerns(provider string) bool { return f.Provider == "" || f.Provider == provider }

@@ -3,7 +3,6 @@ package simulator_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -90,7 +89,7 @@ func (b bundle) do(t *testing.T, r *http.Request) reply {
 	t.Helper()
 	response, err := b.http.Do(r)
 	require.NoError(t, err)
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	return reply{status: response.StatusCode, header: response.Header, body: string(body)}
@@ -116,7 +115,7 @@ func notTyped(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
 	var typed *stripe.Error
-	require.False(t, errors.As(err, &typed), "typed as %v", err)
+	require.NotErrorAs(t, err, &typed)
 }
 
 func decodeJSON[T any](t *testing.T, text string) T {

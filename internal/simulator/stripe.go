@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -135,8 +134,9 @@ func (s *Stripe) admit(r *http.Request) *stripeError {
 }
 
 func (s *Stripe) perform(r *http.Request, requestID string, p params, work stripeWork) answer {
+	ctx := r.Context()
 	executeWork := func() answer {
-		return execute(r.Context(), func() answer { return s.underLock(work) }, internalError().answer())
+		return execute(ctx, func() answer { return s.underLock(work) }, internalError().answer())
 	}
 	key := s.idempotencyKey(r)
 	if r.Method != http.MethodPost || key == "" {
@@ -171,47 +171,6 @@ func jsonAnswer(status int, object any) answer {
 }
 
 func (a answer) writeTo(w http.ResponseWriter) { a.write(w, len(a.body)) }
-
-// stripeKeys are the account's secret keys.
-type stripeKeys struct {
-	mu       sync.Mutex
-	accepted []string
-	expired  []string
-}
-
-// SetKeys replaces the accepted secret keys and the keys that are known but expired. Any other
-// key is invalid.
-func (s *Stripe) SetKeys(accepted, expired []string) {
-	s.keys.mu.Lock()
-	defer s.keys.mu.Unlock()
-	s.keys.accepted, s.keys.expired = slices.Clone(accepted), slices.Clone(expired)
-}
-
-func (k *stripeKeys) check(r *http.Request) *stripeError {
-	key := secretKey(r)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case key == "":
-		return noKey()
-	case slices.Contains(k.expired, key):
-		return expiredKey(key)
-	case !slices.Contains(k.accepted, key):
-		return invalidKey(key)
-	}
-	return nil
-}
-
-func secretKey(r *http.Request) string {
-	if user, _, ok := r.BasicAuth(); ok {
-		return user
-	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
-}
 
 // newID makes an id that no other run of the simulator has made, because accounts may outlive it.
 func newID(prefix string) string { return prefix + rand.Text()[:20] }

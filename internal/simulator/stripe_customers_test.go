@@ -12,16 +12,13 @@ import (
 	"github.com/holdfast/holdfast/internal/simulator"
 )
 
-func keyed(params stripe.Params, key string) stripe.Params {
-	params.SetIdempotencyKey(key)
-	return params
-}
+func keyed(key string) stripe.Params { return stripe.Params{IdempotencyKey: &key} }
 
 func TestCustomers_CreateAndRetrieve(t *testing.T) {
 	t.Parallel()
 	b := setup(t, simulator.Config{})
 	created, err := b.stripe().Customers.New(&stripe.CustomerParams{
-		Params:      keyed(stripe.Params{}, "k_1"),
+		Params:      keyed("k_1"),
 		Email:       stripe.String("ada+1@example.com"),
 		Name:        stripe.String("Ada & Söhne"),
 		Description: stripe.String("first"),
@@ -73,13 +70,13 @@ func TestCustomers_Update(t *testing.T) {
 	t.Parallel()
 	b := setup(t, simulator.Config{})
 	c, err := b.stripe().Customers.New(&stripe.CustomerParams{
-		Params: keyed(stripe.Params{}, "k_1"), Email: stripe.String("ada@example.com"), Name: stripe.String("Ada"),
+		Params: keyed("k_1"), Email: stripe.String("ada@example.com"), Name: stripe.String("Ada"),
 		Metadata: map[string]string{"keep": "1", "change": "1", "drop": "1"},
 	})
 	require.NoError(t, err)
 
 	c, err = b.stripe().Customers.Update(c.ID, &stripe.CustomerParams{
-		Params: keyed(stripe.Params{}, "k_2"), Email: stripe.String("ada@example.org"),
+		Params: keyed("k_2"), Email: stripe.String("ada@example.org"),
 		Metadata: map[string]string{"change": "2", "drop": "", "add": "1"},
 	})
 	require.NoError(t, err)
@@ -88,7 +85,7 @@ func TestCustomers_Update(t *testing.T) {
 	require.Equal(t, map[string]string{"keep": "1", "change": "2", "add": "1"}, c.Metadata)
 
 	c, err = b.stripe().Customers.Update(c.ID, &stripe.CustomerParams{
-		Params: keyed(stripe.Params{}, "k_3"), Name: stripe.String(""),
+		Params: keyed("k_3"), Name: stripe.String(""),
 	})
 	require.NoError(t, err)
 	require.Empty(t, c.Name, "empty unsets")
@@ -97,7 +94,7 @@ func TestCustomers_Update(t *testing.T) {
 	require.Equal(t, http.StatusOK, cleared.status)
 	require.Empty(t, b.Stripe().Customers()[0].Metadata)
 
-	_, err = b.stripe().Customers.Update("cus_none", &stripe.CustomerParams{Params: keyed(stripe.Params{}, "k_4")})
+	_, err = b.stripe().Customers.Update("cus_none", &stripe.CustomerParams{Params: keyed("k_4")})
 	require.Equal(t, stripe.ErrorCodeResourceMissing, stripeErr(t, err).Code)
 	require.Equal(t, http.StatusNotFound, stripeErr(t, err).HTTPStatusCode)
 }
@@ -114,7 +111,7 @@ func TestCustomers_Deleted(t *testing.T) {
 	got := b.send(t, "GET", "/v1/customers/"+c.ID, nil, nil)
 	require.Equal(t, http.StatusOK, got.status)
 	require.JSONEq(t, `{"id":"`+c.ID+`","object":"customer","deleted":true}`, got.body)
-	_, err = b.stripe().Customers.Update(c.ID, &stripe.CustomerParams{Params: keyed(stripe.Params{}, "k_2")})
+	_, err = b.stripe().Customers.Update(c.ID, &stripe.CustomerParams{Params: keyed("k_2")})
 	require.Equal(t, stripe.ErrorCodeResourceMissing, stripeErr(t, err).Code)
 	require.Empty(t, listed(t, b, &stripe.CustomerListParams{}))
 	require.True(t, b.Stripe().Customers()[0].Deleted)
@@ -245,7 +242,7 @@ func TestPromotionCodes(t *testing.T) {
 
 	create := func(key, promotionCode string) (*stripe.Customer, error) {
 		return b.stripe().Customers.New(&stripe.CustomerParams{
-			Params: keyed(stripe.Params{}, key), PromotionCode: stripe.String(promotionCode),
+			Params: keyed(key), PromotionCode: stripe.String(promotionCode),
 		})
 	}
 	c, err := create("k_1", "promo_spring")
@@ -267,23 +264,37 @@ func TestPromotionCodes(t *testing.T) {
 		require.Equal(t, "promotion_code", problem.Param)
 	}
 	require.Len(t, b.Stripe().Customers(), 1)
+}
 
-	// On an update too, by coupon, and off again.
-	c, err = b.stripe().Customers.Update(c.ID, &stripe.CustomerParams{
-		Params: keyed(stripe.Params{}, "k_2"), Coupon: stripe.String("winter"),
-	})
+func TestPromotionCodes_OnUpdate(t *testing.T) {
+	t.Parallel()
+	b := setup(t, simulator.Config{})
+	require.NoError(t, b.Stripe().SetPromotionCodes(simulator.PromotionCode{Code: "SPRING", ID: "promo_spring", CouponID: "quarter"}))
+	c, err := b.create(t.Context(), "u_1", "k_1")
 	require.NoError(t, err)
-	require.Equal(t, "winter", c.Discount.Coupon.ID)
-	require.Nil(t, c.Discount.PromotionCode)
-	c, err = b.stripe().Customers.Update(c.ID, &stripe.CustomerParams{
-		Params: keyed(stripe.Params{}, "k_3"), Coupon: stripe.String(""),
-	})
-	require.NoError(t, err)
-	require.Nil(t, c.Discount)
+	update := func(params *stripe.CustomerParams) *stripe.Discount {
+		updated, err := b.stripe().Customers.Update(c.ID, params)
+		require.NoError(t, err)
+		return updated.Discount
+	}
+
+	byCode := update(&stripe.CustomerParams{Params: keyed("k_2"), PromotionCode: stripe.String("promo_spring")})
+	require.Equal(t, "promo_spring", byCode.PromotionCode.ID)
+	byCoupon := update(&stripe.CustomerParams{Params: keyed("k_3"), Coupon: stripe.String("quarter")})
+	require.Equal(t, "quarter", byCoupon.Coupon.ID)
+	require.Nil(t, byCoupon.PromotionCode)
+	require.Nil(t, update(&stripe.CustomerParams{Params: keyed("k_4"), Coupon: stripe.String("")}))
+}
+
+func TestSetPromotionCodes_RefusesNonsenseAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t, simulator.Config{})
+	require.NoError(t, b.Stripe().SetPromotionCodes(simulator.PromotionCode{Code: "SPRING", ID: "promo_spring"}))
 
 	require.Error(t, b.Stripe().SetPromotionCodes(simulator.PromotionCode{}))
 	require.Error(t, b.Stripe().SetPromotionCodes(simulator.PromotionCode{Code: "a"}, simulator.PromotionCode{Code: "A"}))
-	require.Len(t, find(&stripe.PromotionCodeListParams{}), 2, "a refused change changes nothing")
+	_, err := b.stripe().PromotionCodes.Get("promo_spring", nil)
+	require.NoError(t, err)
 }
 
 func TestAudit_FindsDuplicates(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 const maxIdempotencyKey = 255
 
 // stripeIdempotency stores the answer to the first execution under each key, whatever it was, and
-// replays it. Of Stripe's 24 hours it knows nothing: keys last until they are pruned.
-// (docs.stripe.com/api/idempotent_requests)
+// replays it (docs.stripe.com/api/idempotent_requests). Of Stripe's 24 hours it knows nothing:
+// keys last until they are pruned.
 type stripeIdempotency struct {
 	mu      sync.Mutex
 	answers map[string]*stripeStored

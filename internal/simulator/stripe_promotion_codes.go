@@ -126,14 +126,18 @@ func (s *Stripe) listPromotionCodes(r stripeRequest) (stripeWork, *stripeError) 
 	if problem != nil {
 		return nil, problem
 	}
-	code, coupon := r.params.text("code"), r.params.text("coupon")
 	return func() (any, *stripeError) {
 		return s.promotionCodes.page(query, "/v1/promotion_codes", "promotion code", func(p *stripePromotionCode) bool {
-			return (code == "" || strings.EqualFold(p.Code, code)) &&
-				(coupon == "" || p.Coupon.ID == coupon) &&
-				(active == "" || p.Active == (active == "true"))
+			return p.matches(r.params.text("code"), r.params.text("coupon"), active)
 		})
 	}, nil
+}
+
+// matches compares with the filters of a list call; an empty one filters nothing.
+func (p *stripePromotionCode) matches(code, coupon, active string) bool {
+	return (code == "" || strings.EqualFold(p.Code, code)) &&
+		(coupon == "" || p.Coupon.ID == coupon) &&
+		(active == "" || p.Active == (active == "true"))
 }
 
 func (s *Stripe) retrievePromotionCode(r stripeRequest) (stripeWork, *stripeError) {
