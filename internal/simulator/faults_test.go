@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/stripe/stripe-go/v76"
@@ -41,19 +42,6 @@ func TestFaults_Refuse(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Len(t, b.Stripe().Customers(), 1)
-}
-
-func TestFaults_RefuseHoldsThePort(t *testing.T) {
-	t.Parallel()
-	b := setup(t, simulator.Config{})
-	require.NoError(t, b.SetFaults(simulator.Fault{Kind: simulator.Refuse}))
-
-	_, err := simulator.Start(t.Context(), simulator.Config{StripeAddr: b.StripeURL()[len("http://"):], ControlAddr: "256.0.0.1:1"})
-	require.Error(t, err)
-
-	require.NoError(t, b.ClearFaults())
-	_, err = b.stripe().Balance.Get(nil)
-	require.NoError(t, err)
 }
 
 func TestFaults_HangUntilCleared(t *testing.T) {
@@ -240,6 +228,26 @@ func TestFaults_StallKeepsTheKeyInUse(t *testing.T) {
 		c, err := b.create(t.Context(), "u_1", "k_1")
 		return err == nil && c.LastResponse.Header.Get("Idempotent-Replayed") == "true"
 	})
+	require.Len(t, b.Stripe().Customers(), 1)
+}
+
+func TestFaults_StallEndsByItselfWhetherOrNotTheClientWaits(t *testing.T) {
+	t.Parallel()
+	const delay = 200 * time.Millisecond
+	b := setup(t, simulator.Config{})
+	require.NoError(t, b.SetFaults(simulator.Fault{Kind: simulator.Stall, DelayMS: int(delay.Milliseconds()), Times: 1}))
+	ctx, leave := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.create(ctx, "u_1", "k_1")
+		done <- err
+	}()
+	eventually(t, "the request stalls", func() bool { return b.Faults()[0].Hits == 1 })
+
+	leave()
+	require.ErrorIs(t, <-done, context.Canceled)
+	eventually(t, "the request is over", func() bool { return !b.Calls()[0].AnsweredAt.IsZero() })
+	require.GreaterOrEqual(t, b.Calls()[0].AnsweredAt.Sub(b.Calls()[0].At), delay, "leaving cuts nothing short")
 	require.Len(t, b.Stripe().Customers(), 1)
 }
 
