@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,7 +48,7 @@ const healthColumns = `provider, state, epoch, since, last_error, checked_at`
 
 // Get reads a provider's health.
 func (s *HealthStore) Get(ctx context.Context, p Name) (Health, error) {
-	return one(s.db.Query(ctx, `SELECT `+healthColumns+` FROM provider_health WHERE provider = $1`, p))(p, "read")
+	return s.one(ctx, p, "read", `SELECT `+healthColumns+` FROM provider_health WHERE provider = $1`)
 }
 
 // List reads the health of every provider.
@@ -63,29 +64,33 @@ func (s *HealthStore) List(ctx context.Context) ([]Health, error) {
 	return all, nil
 }
 
-// Set stores what a probe found. A new state begins a new epoch.
+// Set stores what a probe found. A new state begins a new epoch, now; the same state again only
+// renews the check.
 func (s *HealthStore) Set(ctx context.Context, p Name, state State, lastError string) (Health, error) {
-	return one(s.db.Query(ctx, `UPDATE provider_health SET last_error = $3, checked_at = now(), state = $2,
-			epoch = epoch + CASE WHEN state = $2 THEN 0 ELSE 1 END,
-			since = CASE WHEN state = $2 THEN since ELSE now() END
-		WHERE provider = $1 RETURNING `+healthColumns, p, state, lastError))(p, "write")
+	return s.one(ctx, p, "write", `UPDATE provider_health SET state = $2, last_error = $3, checked_at = clock_timestamp(),
+			epoch = CASE WHEN state = $2 THEN epoch ELSE epoch + 1 END,
+			since = CASE WHEN state = $2 THEN since ELSE clock_timestamp() END
+		WHERE provider = $1 RETURNING `+healthColumns, state, lastError)
 }
 
 // LockShared, over a transaction that parks a step, reads a provider's health and keeps the gate from
 // changing it until that transaction is over: the gate's next look then sees the parked step.
 func (s *HealthStore) LockShared(ctx context.Context, p Name) (Health, error) {
-	return one(s.db.Query(ctx, `SELECT `+healthColumns+` FROM provider_health WHERE provider = $1 FOR SHARE`, p))(p, "lock")
+	return s.one(ctx, p, "lock", `SELECT `+healthColumns+` FROM provider_health WHERE provider = $1 FOR SHARE`)
 }
 
-func one(rows pgx.Rows, err error) func(p Name, doing string) (Health, error) {
-	return func(p Name, doing string) (Health, error) {
-		if err != nil {
-			return Health{}, fmt.Errorf("health of %s: %s: %w", p, doing, err)
-		}
-		health, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Health])
-		if err != nil {
-			return Health{}, fmt.Errorf("health of %s: %s: %w", p, doing, err)
-		}
-		return health, nil
+// one runs a statement on the provider's row, whose name is $1.
+func (s *HealthStore) one(ctx context.Context, p Name, doing, sql string, args ...any) (Health, error) {
+	rows, err := s.db.Query(ctx, sql, append([]any{p}, args...)...)
+	if err != nil {
+		return Health{}, fmt.Errorf("health of %s: %s: %w", p, doing, err)
 	}
+	health, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Health])
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Health{}, fmt.Errorf("health of %s: %s: no such provider (are the migrations up to date?): %w", p, doing, err)
+	case err != nil:
+		return Health{}, fmt.Errorf("health of %s: %s: %w", p, doing, err)
+	}
+	return health, nil
 }

@@ -1,0 +1,199 @@
+// Package stripe calls Stripe for Holdfast: a thin adapter over stripe-go that takes and gives
+// types of its own, never repeats a call by itself, never sends a write without an idempotency
+// key, and fails with a provider.Failure whose class says what is known of the outcome.
+package stripe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	stripego "github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/balance"
+	"github.com/stripe/stripe-go/v76/customer"
+	"github.com/stripe/stripe-go/v76/promotioncode"
+	"golang.org/x/time/rate"
+
+	"github.com/holdfast/holdfast/internal/provider"
+)
+
+const (
+	// DefaultTimeout bounds a call, its answer's body included. Activities must allow more.
+	DefaultTimeout = 20 * time.Second
+	probeTimeout   = 5 * time.Second
+
+	// pagesPerSecond is how fast this process reads further pages of a list. First pages are calls
+	// of activities, and their task queue's rate counts them.
+	pagesPerSecond = 5
+
+	// idleConnections allows as many calls at once as the rate of a busy account brings about.
+	idleConnections = 64
+	// A dead HTTP/2 connection is noticed by a ping, or else every call on it would time out.
+	pingAfter   = 10 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
+// Config says how to reach Stripe.
+type Config struct {
+	// SecretKey begins with sk_ or rk_.
+	SecretKey string
+	// APIBase is the base URL; empty means Stripe's own.
+	APIBase string
+	// Timeout bounds a call, its answer's body included; zero means DefaultTimeout.
+	Timeout time.Duration
+	// Breaker is this process's breaker for Stripe; nil never refuses a call.
+	Breaker *provider.Breaker
+	// Observer sees every call; nil sees none.
+	Observer provider.Observer
+}
+
+// Client makes calls to Stripe, each of which is one request, but for FindCustomer's further
+// pages. Its errors are *provider.Failure unless a doc comment says otherwise. It is safe for
+// concurrent use.
+type Client struct {
+	livemode       bool
+	customers      customer.Client
+	promotionCodes promotioncode.Client
+	balances       balance.Client
+	pages          *rate.Limiter
+}
+
+// New makes a client and calls nobody. Its errors name what is wrong with the configuration and
+// never quote the key.
+func New(cfg Config) (*Client, error) {
+	if err := checkSecretKey(cfg.SecretKey); err != nil {
+		return nil, err
+	}
+	if cfg.APIBase == "" {
+		cfg.APIBase = stripego.APIURL
+	}
+	if err := checkBase(cfg.APIBase); err != nil {
+		return nil, err
+	}
+	b := newBackend(cfg)
+	return &Client{
+		livemode:       !strings.Contains(cfg.SecretKey, "_test_"),
+		customers:      customer.Client{B: b, Key: cfg.SecretKey},
+		promotionCodes: promotioncode.Client{B: b, Key: cfg.SecretKey},
+		balances:       balance.Client{B: b, Key: cfg.SecretKey},
+		pages:          rate.NewLimiter(pagesPerSecond, pagesPerSecond),
+	}, nil
+}
+
+// Livemode says that the key moves real money: objects and events of the other mode are not ours.
+func (c *Client) Livemode() bool { return c.livemode }
+
+// Probe makes the cheapest read there is, and nil says that Stripe answers and accepts the key. It
+// takes at most five seconds, goes through an open breaker, and closes it when Stripe answers.
+func (c *Client) Probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return request{route: "/v1/balance", probe: true}.make(ctx, func(ctx context.Context) error {
+		params := &stripego.BalanceParams{}
+		params.Context = ctx
+		found, err := c.balances.Get(params)
+		if err == nil && found.Object != "balance" {
+			return errNotStripe
+		}
+		return err
+	})
+}
+
+var (
+	secretKey = regexp.MustCompile(`^[sr]k_[A-Za-z0-9_]+$`)
+	edgeSpace = regexp.MustCompile(`^\s|\s$`)
+)
+
+func checkSecretKey(key string) error {
+	switch {
+	case key == "":
+		return errors.New("stripe: the secret key is empty")
+	case edgeSpace.MatchString(key):
+		return errors.New("stripe: the secret key begins or ends with white space; remove it")
+	case strings.HasPrefix(key, "pk_"):
+		return errors.New("stripe: the secret key is a publishable one (pk_…); use the one that begins with sk_ or rk_")
+	case !secretKey.MatchString(key):
+		return errors.New("stripe: the secret key must begin with sk_ or rk_, followed by letters, digits and underscores only")
+	}
+	return nil
+}
+
+func checkBase(base string) error {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
+		return fmt.Errorf("stripe: the API base must be a plain http or https URL such as %s", stripego.APIURL)
+	}
+	return nil
+}
+
+// newBackend makes stripe-go's side of the connection. A BackendConfig must not be shared between
+// backends: making one writes into it.
+func newBackend(cfg Config) stripego.Backend {
+	timeout := cfg.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	return stripego.GetBackendWithConfig(stripego.APIBackend, &stripego.BackendConfig{
+		URL: &cfg.APIBase,
+		HTTPClient: &http.Client{
+			Timeout: timeout,
+			Transport: &provider.Transport{
+				Provider: provider.Stripe, Base: newHTTPTransport(), Breaker: cfg.Breaker, Observer: cfg.Observer,
+			},
+			// A followed redirect is a second request, and may turn a POST into a GET.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		MaxNetworkRetries: stripego.Int64(0), // Temporal retries, in sight of everybody
+		EnableTelemetry:   stripego.Bool(false),
+		LeveledLogger:     &stripego.LeveledLogger{Level: stripego.LevelNull}, // it would log messages that quote addresses
+	})
+}
+
+func newHTTPTransport() *http.Transport {
+	t := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: idleConnections,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: 10 * time.Second,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	return t
+}
+
+// request is one call, as far as its failures depend on it.
+type request struct {
+	route string // the path without ids
+	write bool
+	probe bool
+}
+
+// make runs the call under a context that records it, and classifies its failure.
+func (r request) make(ctx context.Context, do func(context.Context) error) error {
+	call := &provider.Call{Route: r.route, Probe: r.probe}
+	if err := do(provider.WithCall(ctx, call)); err != nil {
+		return classify(err, call.Record(), r.write)
+	}
+	return nil
+}
+
+// idempotencyKey is what Stripe takes unchanged. stripe-go makes a random key of a missing one,
+// and trims others.
+var idempotencyKey = regexp.MustCompile(`^[!-~]{1,255}$`)
+
+func checkIdempotencyKey(key string) error {
+	if !idempotencyKey.MatchString(key) {
+		return errors.New("stripe: a write needs an idempotency key of 1 to 255 printable ASCII characters without spaces; nothing was sent")
+	}
+	return nil
+}
+
+// rejected is a refusal of ours: nothing was sent, and nothing will be until a person changes something.
+func rejected(code, param string) *provider.Failure {
+	return &provider.Failure{Provider: provider.Stripe, Class: provider.Rejected, Code: code, Param: param}
+}
