@@ -1,0 +1,259 @@
+// Package fleet runs a whole Holdfast on one machine: Postgres and Temporal, the simulated
+// providers, and the real programs as processes of their own. The demo, the benchmarks and the
+// end-to-end tests stand on it.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/client"
+
+	"github.com/holdfast/holdfast/internal/localstack"
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/simulator"
+)
+
+// Keys that the fleet's API accepts, and the one that its Stripe does.
+const (
+	AppKey      = "app-key-of-the-local-fleet"
+	OperatorKey = "operator-key-of-the-local-fleet"
+	StripeKey   = simulator.DefaultStripeKey
+)
+
+// Options says which fleet to start.
+type Options struct {
+	// Dir holds data and logs. Empty is a temporary folder that Close removes.
+	Dir string
+	// Starter and Worker are the paths of the two programs.
+	Starter, Worker string
+	// Durable keeps what the servers are told through a restart, as in production.
+	Durable bool
+	// UI serves Temporal's web interface too.
+	UI bool
+	// StripeRate is the limit that workers keep, in calls a second. Zero is the worker's default.
+	StripeRate int
+	// Env is added to the environment of the programs.
+	Env []string
+	// Log takes a line for what takes long, in the manner of fmt.Printf. Nil is silent.
+	Log func(format string, args ...any)
+}
+
+// Fleet is a running Holdfast. Its methods are not for concurrent use.
+type Fleet struct {
+	Stack     *localstack.Stack
+	Simulator *simulator.Simulator
+	Temporal  client.Client
+	Pool      *pgxpool.Pool
+
+	options   Options
+	temporary bool
+	listen    string
+	metrics   string
+	serve     *localstack.Process
+	workers   []*localstack.Process
+	started   int // of all workers there ever were, for the names of their logs
+}
+
+// Start brings up the stack, the simulator, one starter serve and the given number of workers, or
+// nothing. ctx is their life.
+func Start(ctx context.Context, workers int, options Options) (*Fleet, error) {
+	f := &Fleet{options: options}
+	if err := f.start(ctx, workers); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (f *Fleet) start(ctx context.Context, workers int) (err error) {
+	if err := f.makeDir(); err != nil {
+		return err
+	}
+	f.Stack, err = localstack.Start(ctx, localstack.Options{
+		Dir: filepath.Join(f.options.Dir, "stack"), Durable: f.options.Durable, UI: f.options.UI, Log: f.options.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if f.Simulator, err = simulator.Start(ctx, simulator.Config{}); err != nil {
+		return err
+	}
+	if err := f.connect(ctx); err != nil {
+		return err
+	}
+	addresses, err := localstack.FreeAddresses(2)
+	if err != nil {
+		return err
+	}
+	f.listen, f.metrics = addresses[0], addresses[1]
+	if err := f.StartServe(ctx); err != nil {
+		return err
+	}
+	for range workers {
+		if err := f.StartWorker(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Fleet) makeDir() (err error) {
+	if f.options.Dir == "" {
+		f.temporary = true
+		f.options.Dir, err = os.MkdirTemp("", "holdfast-fleet-")
+		return err
+	}
+	return os.MkdirAll(f.options.Dir, 0o755)
+}
+
+// connect opens what tests and the demo look through, and brings the database up to date.
+func (f *Fleet) connect(ctx context.Context) (err error) {
+	if f.Pool, err = postgres.Open(ctx, f.Stack.Postgres.URL()); err != nil {
+		return err
+	}
+	if err := postgres.Migrate(ctx, f.Pool, slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	f.Temporal, err = client.NewLazyClient(f.Stack.Temporal.ClientOptions())
+	return err
+}
+
+// URL is the base URL of the HTTP API.
+func (f *Fleet) URL() string { return "http://" + f.listen }
+
+// MetricsURL is where starter serve shows its metrics.
+func (f *Fleet) MetricsURL() string { return "http://" + f.metrics + "/metrics" }
+
+// StartServe starts starter serve, on the same address each time.
+func (f *Fleet) StartServe(ctx context.Context) (err error) {
+	f.serve, err = localstack.StartProcess(ctx, localstack.ProcessOptions{
+		Name: "starter serve", Path: f.options.Starter, Args: []string{"serve"},
+		LogFile: f.logFile("serve.log"),
+		Env: f.env(
+			"HOLDFAST_LISTEN="+f.listen,
+			"HOLDFAST_METRICS_LISTEN="+f.metrics,
+			"HOLDFAST_API_KEYS=app:"+AppKey,
+			"HOLDFAST_OPERATOR_KEYS=operator:"+OperatorKey,
+		),
+		Ready: func(ctx context.Context) error { return answers(ctx, f.URL()+"/readyz") },
+	})
+	return err
+}
+
+// StopServe ends starter serve in order.
+func (f *Fleet) StopServe() error { return stop(&f.serve) }
+
+// StartWorker starts one more worker.
+func (f *Fleet) StartWorker(ctx context.Context) error {
+	addresses, err := localstack.FreeAddresses(1)
+	if err != nil {
+		return err
+	}
+	f.started++
+	env := f.env(
+		"STRIPE_SECRET_KEY="+StripeKey,
+		"STRIPE_API_BASE="+f.Simulator.StripeURL(),
+		"HOLDFAST_METRICS_LISTEN="+addresses[0],
+	)
+	if f.options.StripeRate > 0 {
+		env = append(env, "STRIPE_RATE_LIMIT="+strconv.Itoa(f.options.StripeRate))
+	}
+	w, err := localstack.StartProcess(ctx, localstack.ProcessOptions{
+		Name: "worker", Path: f.options.Worker, Env: env,
+		LogFile: f.logFile(fmt.Sprintf("worker-%d.log", f.started)),
+		Ready:   func(ctx context.Context) error { return answers(ctx, "http://"+addresses[0]+"/readyz") },
+	})
+	if err != nil {
+		return err
+	}
+	f.workers = append(f.workers, w)
+	return nil
+}
+
+// Workers is how many workers run.
+func (f *Fleet) Workers() int { return len(f.workers) }
+
+// KillWorkers ends every worker as a crash would.
+func (f *Fleet) KillWorkers() error {
+	var errs []error
+	for _, w := range f.workers {
+		errs = append(errs, w.Kill())
+	}
+	f.workers = nil
+	return errors.Join(errs...)
+}
+
+// StopWorkers ends every worker in order.
+func (f *Fleet) StopWorkers() error {
+	var errs []error
+	for _, w := range f.workers {
+		errs = append(errs, w.Stop())
+	}
+	f.workers = nil
+	return errors.Join(errs...)
+}
+
+// Close ends everything that Start started, last first, and removes what was temporary.
+func (f *Fleet) Close() error {
+	errs := []error{f.StopWorkers(), f.StopServe()}
+	if f.Pool != nil {
+		f.Pool.Close()
+	}
+	if f.Temporal != nil {
+		f.Temporal.Close()
+	}
+	if f.Simulator != nil {
+		errs = append(errs, f.Simulator.Close())
+	}
+	if f.Stack != nil {
+		errs = append(errs, f.Stack.Stop())
+	}
+	if f.temporary {
+		errs = append(errs, os.RemoveAll(f.options.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+// LogDir is where the programs' logs are.
+func (f *Fleet) LogDir() string { return f.options.Dir }
+
+func (f *Fleet) logFile(name string) string { return filepath.Join(f.options.Dir, name) }
+
+func (f *Fleet) env(more ...string) []string {
+	env := append(os.Environ(), f.Stack.Env()...)
+	env = append(env, f.options.Env...)
+	return append(env, more...)
+}
+
+func stop(p **localstack.Process) error {
+	if *p == nil {
+		return nil
+	}
+	err := (*p).Stop()
+	*p = nil
+	return err
+}
+
+// answers says whether a URL answers 200.
+func answers(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, response.Status)
+	}
+	return nil
+}
