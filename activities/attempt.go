@@ -1,0 +1,151 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/activity"
+
+	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/workflows"
+)
+
+// attempts makes tries of steps that call one provider: it refuses when the provider is known to
+// be down, keeps Temporal informed while a call is slow, and writes down what went wrong.
+type attempts struct {
+	pool       *pgxpool.Pool
+	provider   provider.Name
+	health     *provider.HealthStore
+	breaker    *provider.Breaker
+	configured bool
+	log        *slog.Logger
+}
+
+// try makes one attempt at a step and gives the error that Temporal acts on.
+func (a *attempts) try(ctx context.Context, stepName string, do func(context.Context) error) error {
+	err := a.refuse(ctx)
+	if err == nil {
+		err = whileBeating(ctx, do)
+	}
+	if err == nil {
+		return nil
+	}
+	if recordErr := a.record(ctx, stepName, err); recordErr != nil {
+		// The attempt failed all the same; Temporal goes on, and people see it one attempt late.
+		a.log.ErrorContext(ctx, "a failed attempt could not be recorded", "step", stepName,
+			"workflow_id", activity.GetInfo(ctx).WorkflowExecution.ID, "error", recordErr)
+	}
+	return asTemporal(err)
+}
+
+// refuse gives the failure of a provider that is known not to answer or not to accept us.
+func (a *attempts) refuse(ctx context.Context) error {
+	if !a.configured {
+		return &provider.Failure{Provider: a.provider, Class: provider.Misconfigured, Code: provider.CodeNotConfigured}
+	}
+	health, err := a.health.Get(ctx, a.provider)
+	if err != nil {
+		return err
+	}
+	return refusal(health)
+}
+
+// refusal is the failure of a provider whose health forbids calls, or nil.
+func refusal(health provider.Health) error {
+	switch health.State {
+	case provider.StateDown:
+		return &provider.Failure{Provider: health.Provider, Class: provider.Transient, Code: provider.CodeProviderDown}
+	case provider.StateMisconfigured:
+		return &provider.Failure{Provider: health.Provider, Class: provider.Misconfigured, Code: provider.CodeProviderDown}
+	default:
+		return nil
+	}
+}
+
+// beat is how often a slow call says that its process is alive.
+const beat = 3 * time.Second
+
+// whileBeating runs the call and heartbeats while it is slow, so that a process that dies in the
+// middle is noticed within seconds. Calls that answer at once send no heartbeat.
+func whileBeating(ctx context.Context, do func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ticker.C:
+			activity.RecordHeartbeat(ctx)
+		}
+	}
+}
+
+// recordTimeout bounds the writing down of a failure when the attempt's own time is over.
+const recordTimeout = 5 * time.Second
+
+// record writes the failed attempt into the step's row and, when it shows trouble with the
+// provider itself, reports that to the gate in the same transaction.
+func (a *attempts) record(ctx context.Context, stepName string, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	info := activity.GetInfo(ctx)
+	failed := step.Step{WorkflowID: info.WorkflowExecution.ID, Name: stepName, ErrorClass: provider.Transient, LastError: "the attempt could not be made; the worker's log says why"}
+	var failure *provider.Failure
+	if errors.As(cause, &failure) {
+		failed.ErrorClass, failed.LastError = failure.Class, failure.Error()
+	} else {
+		a.log.ErrorContext(ctx, "an attempt failed on our side", "step", stepName, "workflow_id", failed.WorkflowID, "error", cause)
+	}
+	failed.NextAttemptAt = nextAttempt(failure, int(info.Attempt))
+	return postgres.InTx(ctx, a.pool, func(tx pgx.Tx) error {
+		if err := step.Failed(ctx, tx, failed); err != nil {
+			return err
+		}
+		if !a.troubled(failure) {
+			return nil
+		}
+		return reportTrouble(ctx, tx, a.provider)
+	})
+}
+
+// troubled says that the failure is about the provider and not about this one request.
+func (a *attempts) troubled(failure *provider.Failure) bool {
+	return a.breaker.Open() || failure != nil && failure.Class == provider.Misconfigured
+}
+
+// reportTrouble hands the gate a signal, once in each epoch of the provider's health. When the
+// gate knows already there is nothing to report. The shared lock orders this transaction before
+// the gate's next change of state, so that the gate sees what is parked here.
+func reportTrouble(ctx context.Context, tx pgx.Tx, name provider.Name) error {
+	health, err := provider.NewHealthStore(tx).LockShared(ctx, name)
+	if err != nil || health.State.Refuses() {
+		return err
+	}
+	return outbox.Add(ctx, tx, workflows.ReportTrouble(health))
+}
+
+// nextAttempt is when Temporal tries again by itself; nil when it does not.
+func nextAttempt(failure *provider.Failure, attempt int) *time.Time {
+	delay, again := workflows.BlipBackoff(attempt)
+	if failure != nil {
+		retry, wish := retryOf(failure)
+		again = again && retry
+		if wish > 0 {
+			delay = wish
+		}
+	}
+	if !again {
+		return nil
+	}
+	at := time.Now().Add(delay)
+	return &at
+}

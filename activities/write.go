@@ -1,0 +1,120 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/provider"
+)
+
+// write is a change at a provider that must happen once. Params are what to send should this be
+// the first time; what was stored by an earlier attempt wins.
+type write struct {
+	operation provider.Operation
+	params    any
+	// mayExist says that it may have been done without a trace here, as after a restored backup: the
+	// first thing to do is to look.
+	mayExist bool
+	// send makes the stored request under its key and gives the object's id.
+	send func(ctx context.Context, request provider.Request) (objectID string, err error)
+	// find looks for what an earlier request did, when its key can tell no more.
+	find func(ctx context.Context, request provider.Request) (objectID string, found bool, err error)
+	// record writes what success means here, in the transaction that ends the request.
+	record func(ctx context.Context, tx pgx.Tx, request provider.Request, objectID string) error
+}
+
+// writer makes writes. Each attempt is one provider call, chosen by what is stored of the ones
+// before: the identical request under the same key while the key can tell its outcome, a look-up
+// when it cannot (it has expired, or replays a stored server error). Only a definite refusal or a
+// proven absence leads to a new key.
+type writer struct {
+	pool     *pgxpool.Pool
+	requests *provider.Requests
+	now      func() time.Time
+}
+
+// Codes of failures that come from here.
+const (
+	codeAbsent         = "proven_absent"    // a look-up found nothing; the next attempt uses a new key
+	codeNotYetAbsent   = "not_found_yet"    // a look-up found nothing, but the last request is too young to tell
+	codeIdempotency    = "idempotency_error" // the key was used with other parameters
+	codeBoundElsewhere = "bound_elsewhere"
+)
+
+// settling is how long after the last request a look-up that finds nothing proves nothing, unless
+// the provider showed that the request's execution is over.
+const settling = 10 * time.Minute
+
+func (w *writer) do(ctx context.Context, what write) error {
+	request, err := w.requests.Freeze(ctx, w.pool, what.operation, what.params)
+	switch {
+	case err != nil:
+		return err
+	case request.Outcome == provider.OutcomeSucceeded:
+		return w.settle(ctx, what, request, request.ObjectID)
+	case request.Replayed || request.Expired(w.now()) || what.mayExist && request.Epoch == 1 && request.FirstSentAt == nil:
+		return w.lookUp(ctx, what, request)
+	}
+	if err := w.requests.MarkSent(ctx, w.pool, request.Key); err != nil {
+		return err
+	}
+	objectID, err := what.send(ctx, request)
+	if err != nil {
+		return w.learn(ctx, request, err)
+	}
+	return w.settle(ctx, what, request, objectID)
+}
+
+// settle records the success and what it means in one transaction.
+func (w *writer) settle(ctx context.Context, what write, request provider.Request, objectID string) error {
+	return postgres.InTx(ctx, w.pool, func(tx pgx.Tx) error {
+		if request.Outcome == provider.OutcomeOpen {
+			if err := w.requests.Succeed(ctx, tx, request.Key, objectID); err != nil {
+				return err
+			}
+		}
+		return what.record(ctx, tx, request, objectID)
+	})
+}
+
+// learn stores what a failure says of the request, and gives the failure on.
+func (w *writer) learn(ctx context.Context, request provider.Request, err error) error {
+	var failure *provider.Failure
+	if !errors.As(err, &failure) {
+		return err
+	}
+	switch {
+	case failure.Code == codeIdempotency:
+		// Something was done under this key with other parameters: the look-up tells what.
+		unknown := *failure
+		unknown.Class = provider.OutcomeUnknown
+		return errors.Join(&unknown, w.requests.MarkReplayed(ctx, w.pool, request.Key))
+	case failure.Class == provider.OutcomeUnknown && failure.Replayed:
+		return errors.Join(failure, w.requests.MarkReplayed(ctx, w.pool, request.Key))
+	case failure.Class == provider.Rejected || failure.Class == provider.NotFound:
+		return errors.Join(failure, w.requests.Reject(ctx, w.pool, request.Key, failure.Error()))
+	}
+	return err
+}
+
+// lookUp finds out what became of a request whose key can tell no more.
+func (w *writer) lookUp(ctx context.Context, what write, request provider.Request) error {
+	objectID, found, err := what.find(ctx, request)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		return w.settle(ctx, what, request, objectID)
+	case !request.Replayed && request.SentSince(w.now().Add(-settling)):
+		return &provider.Failure{Provider: request.Provider, Class: provider.OutcomeUnknown, Code: codeNotYetAbsent}
+	}
+	if err := w.requests.Absent(ctx, w.pool, request.Key); err != nil {
+		return err
+	}
+	return &provider.Failure{Provider: request.Provider, Class: provider.Transient, Code: codeAbsent, RetryAfter: time.Second}
+}
