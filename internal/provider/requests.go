@@ -186,7 +186,7 @@ func oneRequest(rows pgx.Rows, err error) (request Request, found bool, _ error)
 // that a crash in between leaves a request that may have been sent.
 func (*Requests) MarkSent(ctx context.Context, db postgres.DB, key string) error {
 	return change(ctx, db, key, "mark as sent",
-		`first_sent_at = coalesce(first_sent_at, clock_timestamp()), last_sent_at = clock_timestamp()`)
+		`first_sent_at = coalesce(first_sent_at, statement_timestamp()), last_sent_at = statement_timestamp()`)
 }
 
 // MarkReplayed records that an answer was a stored one: the first execution of the request is
@@ -214,7 +214,7 @@ func (*Requests) Absent(ctx context.Context, db postgres.DB, key string) error {
 
 // change updates a request that is open, and nothing else: what ended stays as it ended.
 func change(ctx context.Context, db postgres.DB, key, doing, set string, args ...any) error {
-	tag, err := db.Exec(ctx, `UPDATE provider_requests SET `+set+`, updated_at = clock_timestamp()
+	tag, err := db.Exec(ctx, `UPDATE provider_requests SET `+set+`, updated_at = statement_timestamp()
 		WHERE idempotency_key = $1 AND outcome = 'open'`, append([]any{key}, args...)...)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = ErrNotOpen

@@ -93,7 +93,7 @@ func (c *Client) Livemode() bool { return c.livemode }
 func (c *Client) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return request{route: "/v1/balance", probe: true}.make(ctx, func(ctx context.Context) error {
+	return request{route: "/v1/balance", probe: true}.run(ctx, func(ctx context.Context) error {
 		params := &stripego.BalanceParams{}
 		params.Context = ctx
 		found, err := c.balances.Get(params)
@@ -173,8 +173,8 @@ type request struct {
 	probe bool
 }
 
-// make runs the call under a context that records it, and classifies its failure.
-func (r request) make(ctx context.Context, do func(context.Context) error) error {
+// run makes the call under a context that records it, and classifies its failure.
+func (r request) run(ctx context.Context, do func(context.Context) error) error {
 	call := &provider.Call{Route: r.route, Probe: r.probe}
 	if err := do(provider.WithCall(ctx, call)); err != nil {
 		return classify(err, call.Record(), r.write)

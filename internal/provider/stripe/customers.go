@@ -152,7 +152,7 @@ func (c *Client) listCustomers(ctx context.Context, email string, createdFrom ti
 }
 
 func (c *Client) customerPage(ctx context.Context, params *stripego.CustomerListParams) (page *stripego.CustomerList, err error) {
-	err = request{route: customersRoute}.make(ctx, func(ctx context.Context) error {
+	err = request{route: customersRoute}.run(ctx, func(ctx context.Context) error {
 		params.Context = ctx
 		list := c.customers.List(params)
 		if err := list.Err(); err != nil {
@@ -181,7 +181,7 @@ func oneCustomer(
 	send func(*stripego.CustomerParams) (*stripego.Customer, error),
 ) (Customer, error) {
 	var answer *stripego.Customer
-	err := r.make(ctx, func(ctx context.Context) (err error) {
+	err := r.run(ctx, func(ctx context.Context) (err error) {
 		params.Context = ctx
 		if answer, err = send(params); err == nil && answer.ID == "" {
 			return errNotStripe
