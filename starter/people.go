@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/holdfast/holdfast/internal/apiclient"
+	"github.com/holdfast/holdfast/internal/customer"
+)
+
+// api is how the commands for people reach Holdfast: over its HTTP API, under the key of whoever
+// calls, so that what they do is recorded under their name.
+type api struct {
+	URL  string `env:"HOLDFAST_URL" default:"http://127.0.0.1:8080" help:"Base URL of the API."`
+	Key  string `env:"HOLDFAST_KEY" required:"" help:"Your API key; ops commands need an operator's."`
+	JSON bool   `help:"Print JSON."`
+}
+
+func (a api) client() *apiclient.Client { return apiclient.New(a.URL, a.Key) }
+
+// print shows the value as JSON, or in words.
+func (a api) print(value any, inWords func(io.Writer)) error {
+	if a.JSON {
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(value)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	inWords(table)
+	return table.Flush()
+}
+
+// onboardCommand is starter onboard.
+type onboardCommand struct {
+	api
+
+	ID               string        `arg:"" help:"The customer's id, the app's own."`
+	Email            string        `required:"" help:"The customer's e-mail address."`
+	Name             string        `help:"The customer's name."`
+	Country          string        `help:"Two-letter ISO 3166-1 code."`
+	PromoCode        string        `help:"A promo code to apply."`
+	StripeCustomerID string        `help:"The Stripe customer that the app has already."`
+	Wait             time.Duration `default:"10s" help:"How long to wait until billing is ready, at most 30s."`
+}
+
+// Run creates a customer and waits a while until it can be billed.
+func (c *onboardCommand) Run(ctx context.Context) error {
+	_, created, err := c.client().CreateCustomer(ctx, customer.Profile{
+		ID: c.ID, Email: c.Email, Name: c.Name, Country: c.Country, PromoCode: c.PromoCode, StripeCustomerID: c.StripeCustomerID,
+	})
+	if err != nil {
+		return err
+	}
+	ready, now, err := c.client().EnsureBilling(ctx, created.ID, c.Wait)
+	if err != nil {
+		return err
+	}
+	return c.print(now, func(w io.Writer) {
+		describe(w, now)
+		if !ready {
+			fmt.Fprintf(w, "\nIt goes on by itself. Look again with: starter status %s\n", now.ID)
+		}
+	})
+}
+
+// statusCommand is starter status.
+type statusCommand struct {
+	api
+
+	ID string `arg:"" help:"The customer's id."`
+}
+
+// Run shows how far a customer is.
+func (c *statusCommand) Run(ctx context.Context) error {
+	found, err := c.client().Customer(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.print(found, func(w io.Writer) { describe(w, found) })
+}
+
+func describe(w io.Writer, c apiclient.Customer) {
+	fmt.Fprintf(w, "customer\t%s\nstatus\t%s\nStripe customer\t%s\nworkflow\t%s\ncreated\t%s\n\n",
+		c.ID, c.Status, orNone(c.Providers.Stripe.CustomerID), c.Onboarding.WorkflowID, c.CreatedAt.UTC().Format(time.RFC3339))
+	fmt.Fprintln(w, "STEP\tSTATUS\tWAITS FOR\tATTEMPTS\tNEXT ATTEMPT\tLAST ERROR")
+	for _, s := range c.Onboarding.Steps {
+		next := ""
+		if s.NextAttemptAt != nil {
+			next = s.NextAttemptAt.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.Status, orNone(s.WaitsFor), s.Attempts, orNone(next), orNone(s.LastError))
+	}
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// opsCommand groups what operators do.
+type opsCommand struct {
+	Attention attentionCommand `cmd:"" help:"List what waits for a person, oldest first."`
+	Providers providersCommand `cmd:"" help:"Show the health of the providers and what waits for them."`
+	Retry     retryCommand     `cmd:"" help:"Try a waiting step now."`
+	Skip      skipCommand      `cmd:"" help:"Go on without a waiting step."`
+}
+
+type attentionCommand struct{ api }
+
+// Run lists everything that waits for a person.
+func (c *attentionCommand) Run(ctx context.Context) error {
+	items, err := c.client().Attention(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(items, func(w io.Writer) {
+		if len(items) == 0 {
+			fmt.Fprintln(w, "Nothing waits for a person.")
+			return
+		}
+		fmt.Fprintln(w, "SINCE\tCUSTOMER\tSTEP\tLAST ERROR\tTO RESOLVE")
+		for _, i := range items {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\tstarter ops retry|skip %s %s\n",
+				i.Since.UTC().Format(time.RFC3339), i.CustomerID, i.Step, i.LastError, i.CustomerID, i.Step)
+		}
+	})
+}
+
+type providersCommand struct{ api }
+
+// Run shows every provider's health.
+func (c *providersCommand) Run(ctx context.Context) error {
+	items, err := c.client().Providers(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(items, func(w io.Writer) {
+		fmt.Fprintln(w, "PROVIDER\tSTATE\tSINCE\tWAITING\tOLDEST\tLAST ERROR")
+		for _, p := range items {
+			oldest := ""
+			if p.OldestWaiting != nil {
+				oldest = p.OldestWaiting.UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n",
+				p.Provider, p.State, p.Since.UTC().Format(time.RFC3339), p.Waiting, orNone(oldest), orNone(p.LastError))
+		}
+	})
+}
+
+// verdictArgs name a waiting step.
+type verdictArgs struct {
+	api
+
+	CustomerID string `arg:"" help:"The customer's id."`
+	Step       string `arg:"" help:"The step, such as stripe_customer."`
+	Note       string `help:"Why; it is recorded with your key's name."`
+}
+
+type retryCommand struct{ verdictArgs }
+
+// Run tries a waiting step now.
+func (c *retryCommand) Run(ctx context.Context) error {
+	if err := c.client().RetryStep(ctx, c.CustomerID, c.Step, c.Note); err != nil {
+		return err
+	}
+	return (&statusCommand{c.api, c.CustomerID}).Run(ctx)
+}
+
+type skipCommand struct{ verdictArgs }
+
+// Run goes on without a waiting step.
+func (c *skipCommand) Run(ctx context.Context) error {
+	if err := c.client().SkipStep(ctx, c.CustomerID, c.Step, c.Note); err != nil {
+		return err
+	}
+	return (&statusCommand{c.api, c.CustomerID}).Run(ctx)
+}
