@@ -1,0 +1,193 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/simulator"
+	"github.com/holdfast/holdfast/workflows"
+)
+
+//nolint:gochecknoglobals // the testing package's own way to take a flag
+var recordTo = flag.String("record", "", "write the scenarios' histories into this folder, for workflows' replay test")
+
+// Each scenario is played on real servers; make histories records what Temporal wrote down of it.
+// The replay test of package workflows holds later code against these records.
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	scenarios := map[string]func(t *testing.T, b bundle) (workflowID string){
+		"straight":              playStraight,
+		"outage":                playOutage,
+		"wrong-key":             playWrongKey,
+		"rejected-then-retried": playRejectedThenRetried,
+		"skipped":               playSkipped,
+		"changed-profile":       playChangedProfile,
+		"brought-with-promo":    playBroughtWithPromo,
+		"gate-day":              playGateDay,
+	}
+	for name, play := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			workflowID := play(t, b)
+			if *recordTo != "" {
+				b.record(t, workflowID, filepath.Join(*recordTo, name+".json"))
+			}
+		})
+	}
+}
+
+func playStraight(t *testing.T, b bundle) string {
+	t.Helper()
+	b.signUp(t, "u_1")
+	return b.finish(t, "u_1")
+}
+
+func playOutage(t *testing.T, b bundle) string {
+	t.Helper()
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.BadGateway}))
+	b.signUp(t, "u_1")
+	b.awaitState(t, provider.StateDown)
+	b.awaitParked(t, "u_1")
+	require.NoError(t, b.simulator.ClearFaults())
+	return b.finish(t, "u_1")
+}
+
+func playWrongKey(t *testing.T, b bundle) string {
+	t.Helper()
+	b.simulator.Stripe().SetKeys([]string{"sk_test_another"}, nil)
+	b.signUp(t, "u_1")
+	b.awaitState(t, provider.StateMisconfigured)
+	b.simulator.Stripe().SetKeys([]string{simulator.DefaultStripeKey}, nil)
+	return b.finish(t, "u_1")
+}
+
+func playRejectedThenRetried(t *testing.T, b bundle) string {
+	t.Helper()
+	b.simulator.Stripe().RejectEmail("u_1@example.com", "email_invalid")
+	b.signUp(t, "u_1")
+	b.await(t, "u_1", customer.Attention)
+	b.simulator.Stripe().AllowEmail("u_1@example.com")
+	b.say(t, "u_1", workflows.UpdateRetry)
+	return b.finish(t, "u_1")
+}
+
+func playSkipped(t *testing.T, b bundle) string {
+	t.Helper()
+	b.simulator.Stripe().RejectEmail("u_1@example.com", "email_invalid")
+	b.signUp(t, "u_1")
+	b.await(t, "u_1", customer.Attention)
+	b.say(t, "u_1", workflows.UpdateSkip)
+	return b.finish(t, "u_1")
+}
+
+func playChangedProfile(t *testing.T, b bundle) string {
+	t.Helper()
+	b.simulator.Stripe().RejectEmail("u_1@example.com", "email_invalid")
+	b.signUp(t, "u_1")
+	b.await(t, "u_1", customer.Attention)
+	email := "right@example.com"
+	_, err := b.customers.Change(t.Context(), "u_1", customer.Change{Email: &email}, func(version int) outbox.Message { return workflows.ChangeProfile("u_1", version) })
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		backlog, err := outbox.Measure(t.Context(), b.pool)
+		return err == nil && backlog.Depth == 0
+	}, 2*time.Minute, 50*time.Millisecond, "the change is not handed over")
+	b.say(t, "u_1", workflows.UpdateRetry)
+	workflowID := b.finish(t, "u_1")
+	require.Equal(t, email, b.simulator.Stripe().Customers()[0].Email)
+	return workflowID
+}
+
+func playBroughtWithPromo(t *testing.T, b bundle) string {
+	t.Helper()
+	brought, err := b.simulator.Stripe().PutCustomer(simulator.Customer{Email: "u_1@example.com"})
+	require.NoError(t, err)
+	require.NoError(t, b.simulator.Stripe().SetPromotionCodes(simulator.PromotionCode{Code: "SPRING"}))
+	_, _, err = b.customers.Create(t.Context(), customer.Profile{
+		ID: "u_1", Email: "u_1@example.com", StripeCustomerID: brought.ID, PromoCode: "SPRING",
+	}, workflows.StartOnboarding("u_1"))
+	require.NoError(t, err)
+	workflowID := b.finish(t, "u_1")
+	require.NotEmpty(t, b.simulator.Stripe().Customers()[0].PromotionCode)
+	return workflowID
+}
+
+// playGateDay is an outage, then a wrong key, then trouble that the probe does not see.
+func playGateDay(t *testing.T, b bundle) string {
+	t.Helper()
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Refuse}))
+	b.signUp(t, "u_1")
+	b.awaitState(t, provider.StateDown)
+	b.awaitParked(t, "u_1")
+	b.simulator.Stripe().SetKeys([]string{"sk_test_another"}, nil)
+	require.NoError(t, b.simulator.ClearFaults())
+	b.awaitState(t, provider.StateMisconfigured)
+	b.simulator.Stripe().SetKeys([]string{simulator.DefaultStripeKey}, nil)
+	b.finish(t, "u_1")
+	b.awaitState(t, provider.StateUp)
+	return workflows.GateID(provider.Stripe)
+}
+
+func (b bundle) awaitState(t *testing.T, want provider.State) {
+	t.Helper()
+	health := provider.NewHealthStore(b.pool)
+	require.Eventually(t, func() bool {
+		h, err := health.Get(t.Context(), provider.Stripe)
+		return err == nil && h.State == want
+	}, 2*time.Minute, 50*time.Millisecond, "Stripe does not become %s", want)
+}
+
+func (b bundle) awaitParked(t *testing.T, id string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		c, err := b.customers.Get(t.Context(), id)
+		return err == nil && c.Steps[0].WaitsFor != ""
+	}, 2*time.Minute, 50*time.Millisecond, "%s does not park", id)
+}
+
+// finish waits until the customer is ready and the workflow has ended.
+func (b bundle) finish(t *testing.T, id string) (workflowID string) {
+	t.Helper()
+	b.await(t, id, customer.Ready)
+	workflowID = workflows.OnboardingID(id)
+	require.NoError(t, b.temporal.GetWorkflow(t.Context(), workflowID, "").Get(t.Context(), nil))
+	return workflowID
+}
+
+func (b bundle) say(t *testing.T, id, update string) {
+	t.Helper()
+	handle, err := b.temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: workflows.OnboardingID(id), UpdateName: update, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args: []any{workflows.StepInput{Step: customer.StepStripeCustomer}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, handle.Get(t.Context(), nil))
+}
+
+func (b bundle) record(t *testing.T, workflowID, file string) {
+	t.Helper()
+	var recorded history.History
+	events := b.temporal.GetWorkflowHistory(t.Context(), workflowID, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		require.NoError(t, err)
+		recorded.Events = append(recorded.Events, event)
+	}
+	encoded, err := protojson.MarshalOptions{Indent: " "}.Marshal(&recorded)
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, encoded, 0o644))
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+
+	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/localstack/temporaltest"
+	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/provider/stripe"
+	"github.com/holdfast/holdfast/internal/simulator"
+	"github.com/holdfast/holdfast/workflows"
+)
+
+func TestMain(m *testing.M) { postgrestest.Main(m) }
+
+// bundle is a worker in this process, on real servers.
+type bundle struct {
+	pool      *pgxpool.Pool
+	temporal  client.Client
+	simulator *simulator.Simulator
+	customers *customer.Store
+}
+
+func setup(t *testing.T) bundle {
+	t.Helper()
+	server := temporaltest.Start(t)
+	options := server.ClientOptions()
+	options.ConnectionOptions.DialOptions = outbox.DialOptions()
+	options.Identity = "test" // recorded histories name no machine
+	temporal, err := client.Dial(options)
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	pool := postgrestest.New(t)
+	sim, err := simulator.Start(context.WithoutCancel(t.Context()), simulator.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, sim.Close()) })
+	breaker := provider.NewBreaker(provider.Stripe, 0)
+	calls, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: sim.StripeURL(), Timeout: 2 * time.Second, Breaker: breaker})
+	require.NoError(t, err)
+
+	h := host{
+		pool: pool, temporal: temporal, stripe: calls, breaker: breaker,
+		rates: map[provider.Name]float64{provider.Stripe: 100}, log: slog.New(slog.DiscardHandler),
+	}
+	hosted, err := h.workers(queueNames())
+	require.NoError(t, err)
+	for _, w := range hosted {
+		require.NoError(t, w.Start())
+		t.Cleanup(w.Stop)
+	}
+	dispatcher := outbox.NewDispatcher(pool, temporal, outbox.Options{})
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- dispatcher.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-done)
+	})
+	return bundle{pool: pool, temporal: temporal, simulator: sim, customers: customer.NewStore(pool)}
+}
+
+func (b bundle) signUp(t *testing.T, id string) {
+	t.Helper()
+	_, _, err := b.customers.Create(t.Context(), customer.Profile{ID: id, Email: id + "@example.com"}, workflows.StartOnboarding(id))
+	require.NoError(t, err)
+}
+
+func (b bundle) await(t *testing.T, id string, want customer.Status) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		c, err := b.customers.Get(t.Context(), id)
+		return err == nil && c.Status() == want
+	}, 2*time.Minute, 50*time.Millisecond, "%s does not become %s", id, want)
+}
+
+func TestHostedWorkflowsBringACustomerThroughAnOutage(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.signUp(t, "straight")
+	b.await(t, "straight", customer.Ready)
+
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Refuse}))
+	for i := range 5 {
+		b.signUp(t, fmt.Sprintf("u_%d", i))
+	}
+	health := provider.NewHealthStore(b.pool)
+	require.Eventually(t, func() bool {
+		h, err := health.Get(t.Context(), provider.Stripe)
+		return err == nil && h.State == provider.StateDown
+	}, 2*time.Minute, 50*time.Millisecond)
+	require.NoError(t, b.simulator.ClearFaults())
+
+	for i := range 5 {
+		b.await(t, fmt.Sprintf("u_%d", i), customer.Ready)
+	}
+	require.Eventually(t, func() bool {
+		h, err := health.Get(t.Context(), provider.Stripe)
+		return err == nil && h.State == provider.StateUp
+	}, 2*time.Minute, 50*time.Millisecond)
+	require.Empty(t, b.simulator.Stripe().Audit().Duplicates)
+	require.Zero(t, b.simulator.PostsWithoutKey())
+}
