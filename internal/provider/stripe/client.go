@@ -57,6 +57,7 @@ type Config struct {
 // concurrent use.
 type Client struct {
 	livemode       bool
+	timeout        time.Duration
 	customers      customer.Client
 	promotionCodes promotioncode.Client
 	balances       balance.Client
@@ -75,8 +76,12 @@ func New(cfg Config) (*Client, error) {
 	if err := checkBase(cfg.APIBase); err != nil {
 		return nil, err
 	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
 	b := newBackend(cfg)
 	return &Client{
+		timeout:        cfg.Timeout,
 		livemode:       !strings.Contains(cfg.SecretKey, "_test_"),
 		customers:      customer.Client{B: b, Key: cfg.SecretKey},
 		promotionCodes: promotioncode.Client{B: b, Key: cfg.SecretKey},
@@ -93,7 +98,7 @@ func (c *Client) Livemode() bool { return c.livemode }
 func (c *Client) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return request{route: "/v1/balance", probe: true}.run(ctx, func(ctx context.Context) error {
+	return c.run(ctx, request{route: "/v1/balance", probe: true}, func(ctx context.Context) error {
 		params := &stripego.BalanceParams{}
 		params.Context = ctx
 		found, err := c.balances.Get(params)
@@ -134,14 +139,9 @@ func checkBase(base string) error {
 // newBackend makes stripe-go's side of the connection. A BackendConfig must not be shared between
 // backends: making one writes into it.
 func newBackend(cfg Config) stripego.Backend {
-	timeout := cfg.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
 	return stripego.GetBackendWithConfig(stripego.APIBackend, &stripego.BackendConfig{
 		URL: &cfg.APIBase,
 		HTTPClient: &http.Client{
-			Timeout: timeout,
 			Transport: &provider.Transport{
 				Provider: provider.Stripe, Base: newHTTPTransport(), Breaker: cfg.Breaker, Observer: cfg.Observer,
 			},
@@ -155,7 +155,7 @@ func newBackend(cfg Config) stripego.Backend {
 }
 
 func newHTTPTransport() *http.Transport {
-	t := &http.Transport{
+	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: idleConnections,
@@ -163,7 +163,6 @@ func newHTTPTransport() *http.Transport {
 		TLSHandshakeTimeout: 10 * time.Second,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
-	return t
 }
 
 // request is one call, as far as its failures depend on it.
@@ -173,8 +172,11 @@ type request struct {
 	probe bool
 }
 
-// run makes the call under a context that records it, and classifies its failure.
-func (r request) run(ctx context.Context, do func(context.Context) error) error {
+// run makes the call within its time, under a context that records it, and classifies its failure.
+// (http.Client.Timeout would end it too, with an error that does not say so.)
+func (c *Client) run(ctx context.Context, r request, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	call := &provider.Call{Route: r.route, Probe: r.probe}
 	if err := do(provider.WithCall(ctx, call)); err != nil {
 		return classify(err, call.Record(), r.write)

@@ -2,6 +2,7 @@ package stripe_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -161,7 +162,30 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 func TestTheBaseMayEndAsPeopleWriteIt(t *testing.T) {
 	t.Parallel()
 	s := &script{status: http.StatusOK, body: `{"object":"balance"}`}
-	client := answering(t, s)
-	require.NoError(t, client.Probe(t.Context()))
-	require.Equal(t, "/v1/balance", s.requests()[0].path)
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	for _, end := range []string{"", "/", "/v1"} {
+		require.NoError(t, newClient(t, stripe.Config{APIBase: server.URL + end}).Probe(t.Context()))
+	}
+	for _, got := range s.requests() {
+		require.Equal(t, "/v1/balance", got.path)
+	}
+}
+
+func TestAPromotionCodeOfOneCustomerIsNotEverybodys(t *testing.T) {
+	t.Parallel()
+	const reserved, open = `{"id":"promo_reserved","customer":"cus_2"}`, `{"id":"promo_open","customer":null}`
+	for data, want := range map[string]string{reserved + "," + open: "promo_open", reserved: ""} {
+		s := &script{status: http.StatusOK, body: `{"object":"list","url":"/v1/promotion_codes","data":[` + data + `]}`}
+
+		id, err := answering(t, s).FindPromotionCode(t.Context(), "SPRING")
+
+		require.Equal(t, want, id)
+		if want == "" {
+			require.Equal(t, stripe.CodePromotionCodeNotFound, failureOf(t, err).Code)
+		} else {
+			require.NoError(t, err)
+		}
+		require.Equal(t, url.Values{"code": {"SPRING"}, "active": {"true"}, "limit": {"100"}}, s.requests()[0].query)
+	}
 }

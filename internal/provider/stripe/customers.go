@@ -72,7 +72,7 @@ func (c *Client) CreateCustomer(ctx context.Context, key string, p CustomerParam
 	if p.Country != "" {
 		params.Address = &stripego.AddressParams{Country: stripego.String(p.Country)}
 	}
-	return writeCustomer(ctx, customersRoute, key, params, c.customers.New)
+	return c.writeCustomer(ctx, customersRoute, key, params, c.customers.New)
 }
 
 // UpdateCustomer changes a customer under an idempotency key.
@@ -86,7 +86,7 @@ func (c *Client) UpdateCustomer(ctx context.Context, key, id string, u CustomerU
 		PromotionCode: unlessEmpty(u.PromotionCodeID),
 		Metadata:      withCustomerID(u.Metadata, u.HoldfastCustomerID),
 	}
-	return writeCustomer(ctx, customerRoute, key, params, func(p *stripego.CustomerParams) (*stripego.Customer, error) {
+	return c.writeCustomer(ctx, customerRoute, key, params, func(p *stripego.CustomerParams) (*stripego.Customer, error) {
 		return c.customers.Update(id, p)
 	})
 }
@@ -97,7 +97,7 @@ func (c *Client) GetCustomer(ctx context.Context, id string) (Customer, error) {
 	if err := checkCustomerID(id); err != nil {
 		return Customer{}, err
 	}
-	return oneCustomer(ctx, request{route: customerRoute}, &stripego.CustomerParams{},
+	return c.oneCustomer(ctx, request{route: customerRoute}, &stripego.CustomerParams{},
 		func(p *stripego.CustomerParams) (*stripego.Customer, error) { return c.customers.Get(id, p) })
 }
 
@@ -152,7 +152,7 @@ func (c *Client) listCustomers(ctx context.Context, email string, createdFrom ti
 }
 
 func (c *Client) customerPage(ctx context.Context, params *stripego.CustomerListParams) (page *stripego.CustomerList, err error) {
-	err = request{route: customersRoute}.run(ctx, func(ctx context.Context) error {
+	err = c.run(ctx, request{route: customersRoute}, func(ctx context.Context) error {
 		params.Context = ctx
 		list := c.customers.List(params)
 		if err := list.Err(); err != nil {
@@ -165,7 +165,7 @@ func (c *Client) customerPage(ctx context.Context, params *stripego.CustomerList
 }
 
 // writeCustomer sends a write under its key.
-func writeCustomer(
+func (c *Client) writeCustomer(
 	ctx context.Context, route, key string, params *stripego.CustomerParams,
 	send func(*stripego.CustomerParams) (*stripego.Customer, error),
 ) (Customer, error) {
@@ -173,15 +173,15 @@ func writeCustomer(
 		return Customer{}, err
 	}
 	params.SetIdempotencyKey(key)
-	return oneCustomer(ctx, request{route: route, write: true}, params, send)
+	return c.oneCustomer(ctx, request{route: route, write: true}, params, send)
 }
 
-func oneCustomer(
+func (c *Client) oneCustomer(
 	ctx context.Context, r request, params *stripego.CustomerParams,
 	send func(*stripego.CustomerParams) (*stripego.Customer, error),
 ) (Customer, error) {
 	var answer *stripego.Customer
-	err := r.run(ctx, func(ctx context.Context) (err error) {
+	err := c.run(ctx, r, func(ctx context.Context) (err error) {
 		params.Context = ctx
 		if answer, err = send(params); err == nil && answer.ID == "" {
 			return errNotStripe

@@ -1,7 +1,5 @@
 package stripe
 
-import "github.com/stripe/stripe-go/v76"
-
 // Codes gives the codes that the table names.
 func Codes() []string {
 	var codes []string
@@ -15,6 +13,3 @@ func Codes() []string {
 
 // Pages lets further pages be read at once.
 func (c *Client) Pages() { c.pages.SetLimit(1e6) }
-
-// APIVersion is what stripe-go sends with every request.
-const APIVersion = stripe.APIVersion

@@ -15,7 +15,7 @@ func (c *Client) FindPromotionCode(ctx context.Context, code string) (id string,
 	}
 	params := &stripego.PromotionCodeListParams{Code: stripego.String(code), Active: stripego.Bool(true)}
 	params.Limit, params.Single = stripego.Int64(pageSize), true
-	err = request{route: "/v1/promotion_codes"}.run(ctx, func(ctx context.Context) error {
+	err = c.run(ctx, request{route: "/v1/promotion_codes"}, func(ctx context.Context) error {
 		params.Context = ctx
 		list := c.promotionCodes.List(params)
 		if err := list.Err(); err != nil {
