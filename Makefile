@@ -1,0 +1,81 @@
+# Everything that people and CI run. `make` alone lists it.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+LOCAL := $(if $(HOLDFAST_LOCAL_DIR),$(HOLDFAST_LOCAL_DIR),.local)
+TOOLS := $(LOCAL)/bin
+
+# The servers that tests and the demo run (the Temporal CLI, stripe-mock) have their versions in
+# internal/localstack/tool.go.
+GOLANGCI_LINT_VERSION := v2.15.0
+WORKFLOWCHECK_VERSION := v0.6.0
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+WORKFLOWCHECK := $(TOOLS)/workflowcheck-$(WORKFLOWCHECK_VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build tools ## show the main job on a whole Holdfast; ARGS=--once ends by itself
+	@bin/starter demo $(ARGS)
+
+.PHONY: test
+test: build tools workflowcheck verify ## everything that CI runs but lint
+	go test -race -timeout 20m $(ARGS) ./...
+
+.PHONY: bench
+bench: build tools ## measure a whole Holdfast and print the figures beside their aims
+	@bin/starter bench $(ARGS)
+
+.PHONY: build
+build: ## build bin/starter and bin/worker
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./starter ./worker
+
+.PHONY: tools
+tools: ## build or fetch what tests and the demo run; minutes the first time, with progress
+	@go run ./internal/localstack/tools
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## run every linter
+	$(GOLANGCI_LINT) run
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## format the code
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: workflowcheck
+workflowcheck: $(WORKFLOWCHECK) ## look for what is not deterministic in workflows
+	$(WORKFLOWCHECK) -config workflowcheck.config.yaml ./workflows/...
+
+.PHONY: generate
+generate: build ## write what is made from the code: docs/openapi.json
+	bin/starter openapi > docs/openapi.json
+
+.PHONY: verify
+verify: build ## check that what is made from the code is up to date
+	@bin/starter openapi | diff - docs/openapi.json || { echo "docs/openapi.json is not up to date: run make generate"; exit 1; }
+
+.PHONY: histories
+histories: tools ## play the scenarios on real servers and record their histories for the replay test
+	go test -count=1 ./worker -run TestScenarios -record $(CURDIR)/workflows/testdata/histories
+
+.PHONY: clean
+clean: ## remove what was built, and local data; built tools stay
+	rm -rf bin $(LOCAL)/demo $(LOCAL)/bench
+
+# A tool's file carries its version, so a new version is built and an old one is left alone.
+define install
+@echo "building $(1) $(2), which takes minutes the first time …"
+@mkdir -p $(TOOLS)
+@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"; kill $$progress 2>/dev/null' EXIT; \
+	(s=0; while sleep 15; do s=$$((s + 15)); echo "  still building $(1), $${s}s"; done) & progress=$$!; \
+	GOBIN="$$tmp" GOFLAGS= go install $(3)@$(2); mv "$$tmp/$(1)" $@
+endef
+
+$(GOLANGCI_LINT):
+	$(call install,golangci-lint,$(GOLANGCI_LINT_VERSION),github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+$(WORKFLOWCHECK):
+	$(call install,workflowcheck,$(WORKFLOWCHECK_VERSION),go.temporal.io/sdk/contrib/tools/workflowcheck)
