@@ -73,8 +73,8 @@ func (s *HealthStore) Set(ctx context.Context, p Name, state State, lastError st
 		WHERE provider = $1 RETURNING `+healthColumns, state, lastError)
 }
 
-// LockShared, over a transaction that parks a step, reads a provider's health and keeps the gate from
-// changing it until that transaction is over: the gate's next look then sees the parked step.
+// LockShared reads a provider's health and keeps the gate from changing it until the transaction
+// that the store works in is over. What is parked in that transaction is there when the gate looks.
 func (s *HealthStore) LockShared(ctx context.Context, p Name) (Health, error) {
 	return s.one(ctx, p, "lock", `SELECT `+healthColumns+` FROM provider_health WHERE provider = $1 FOR SHARE`)
 }

@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -173,7 +174,7 @@ func TestManyFreezeOneRequest(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range requests {
 			all.Go(func() {
-				requests[i], errs[i] = b.Freeze(t.Context(), b.pool, creation("u_1"), params{Email: fmt.Sprint(i)})
+				requests[i], errs[i] = b.Freeze(t.Context(), b.pool, creation("u_1"), params{Email: strconv.Itoa(i)})
 			})
 		}
 		all.Wait()

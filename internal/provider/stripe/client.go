@@ -148,8 +148,8 @@ func newBackend(cfg Config) stripego.Backend {
 			// A followed redirect is a second request, and may turn a POST into a GET.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		MaxNetworkRetries: stripego.Int64(0), // Temporal retries, in sight of everybody
-		EnableTelemetry:   stripego.Bool(false),
+		MaxNetworkRetries: new(int64(0)), // Temporal retries, in sight of everybody
+		EnableTelemetry:   new(false),
 		LeveledLogger:     &stripego.LeveledLogger{Level: stripego.LevelNull}, // it would log messages that quote addresses
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -65,12 +66,12 @@ func (c Customer) HoldfastCustomerID() string { return c.Metadata[MetadataCustom
 // CreateCustomer makes a customer under an idempotency key.
 func (c *Client) CreateCustomer(ctx context.Context, key string, p CustomerParams) (Customer, error) {
 	params := &stripego.CustomerParams{
-		Email:    stripego.String(p.Email),
+		Email:    new(p.Email),
 		Name:     unlessEmpty(p.Name),
 		Metadata: withCustomerID(p.Metadata, p.HoldfastCustomerID),
 	}
 	if p.Country != "" {
-		params.Address = &stripego.AddressParams{Country: stripego.String(p.Country)}
+		params.Address = &stripego.AddressParams{Country: new(p.Country)}
 	}
 	return c.writeCustomer(ctx, customersRoute, key, params, c.customers.New)
 }
@@ -127,8 +128,8 @@ func (c *Client) FindCustomer(ctx context.Context, p FindCustomerParams) (Custom
 
 // listCustomers reads all pages; half a list would prove an absence that is none.
 func (c *Client) listCustomers(ctx context.Context, email string, createdFrom time.Time) ([]Customer, error) {
-	params := &stripego.CustomerListParams{Email: stripego.String(email)}
-	params.Limit, params.Single = stripego.Int64(pageSize), true
+	params := &stripego.CustomerListParams{Email: new(email)}
+	params.Limit, params.Single = new(int64(pageSize)), true
 	if !createdFrom.IsZero() {
 		params.CreatedRange = &stripego.RangeQueryParams{GreaterThanOrEqual: createdFrom.Unix()}
 	}
@@ -144,7 +145,7 @@ func (c *Client) listCustomers(ctx context.Context, email string, createdFrom ti
 		if !page.HasMore {
 			return all, nil
 		}
-		params.StartingAfter = stripego.String(all[len(all)-1].ID)
+		params.StartingAfter = new(all[len(all)-1].ID)
 		if err := c.pages.Wait(ctx); err != nil {
 			return nil, fmt.Errorf("stripe: list customers: wait for the turn of a further page: %w", err)
 		}
@@ -223,9 +224,7 @@ func checkCustomerID(id string) error {
 // withCustomerID is the app's metadata and ours, which wins.
 func withCustomerID(metadata map[string]string, id string) map[string]string {
 	all := make(map[string]string, len(metadata)+1)
-	for key, value := range metadata {
-		all[key] = value
-	}
+	maps.Copy(all, metadata)
 	if id != "" {
 		all[MetadataCustomerID] = id
 	}

@@ -103,8 +103,7 @@ func checkPage(page stripego.ListMeta, items int) error {
 // error of its own only for answers that it could read. Whatever is not understood leaves the
 // outcome of a write unknown.
 func classify(err error, seen provider.Record, write bool) *provider.Failure {
-	var refusal *provider.Failure
-	if errors.As(err, &refusal) { // the breaker's
+	if refusal, ok := errors.AsType[*provider.Failure](err); ok { // the breaker's
 		return refusal
 	}
 	f := &provider.Failure{

@@ -2,6 +2,7 @@ package stripe_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -93,9 +94,7 @@ func replies() []reply {
 // The message quotes an address, as Stripe's do.
 func (r reply) script() *script {
 	header := map[string]string{"Request-Id": "req_9", "Content-Type": "application/json"}
-	for name, value := range r.header {
-		header[name] = value
-	}
+	maps.Copy(header, r.header)
 	return &script{status: r.status, header: header, body: fmt.Sprintf(
 		`{"error":{"type":%q,"code":%q,"param":%q,"message":"ada@example.com is wrong"}}`, r.kind, r.code, r.param)}
 }

@@ -11,5 +11,5 @@ func Codes() []string {
 	return codes
 }
 
-// Pages lets further pages be read at once.
-func (c *Client) Pages() { c.pages.SetLimit(1e6) }
+// ReadPagesAtOnce lifts the rate at which further pages are read.
+func (c *Client) ReadPagesAtOnce() { c.pages.SetLimit(1e6) }

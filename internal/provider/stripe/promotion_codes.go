@@ -13,8 +13,8 @@ func (c *Client) FindPromotionCode(ctx context.Context, code string) (id string,
 	if code == "" { // would list every code
 		return "", rejected(CodePromotionCodeNotFound, "code")
 	}
-	params := &stripego.PromotionCodeListParams{Code: stripego.String(code), Active: stripego.Bool(true)}
-	params.Limit, params.Single = stripego.Int64(pageSize), true
+	params := &stripego.PromotionCodeListParams{Code: new(code), Active: new(true)}
+	params.Limit, params.Single = new(int64(pageSize)), true
 	err = c.run(ctx, request{route: "/v1/promotion_codes"}, func(ctx context.Context) error {
 		params.Context = ctx
 		list := c.promotionCodes.List(params)

@@ -28,7 +28,7 @@ func setup(t *testing.T) bundle {
 	t.Cleanup(func() { require.NoError(t, sim.Close()) })
 	b := bundle{Simulator: sim, breaker: provider.NewBreaker(provider.Stripe, time.Hour), observer: &recorder{}}
 	b.client = newClient(t, stripe.Config{APIBase: sim.StripeURL(), Breaker: b.breaker, Observer: b.observer})
-	b.client.Pages()
+	b.client.ReadPagesAtOnce()
 	return b
 }
 
