@@ -98,8 +98,7 @@ func (o *Onboarding) planStep(ctx context.Context, s step.Step) (workflows.Plann
 	if err != nil {
 		return planned, err
 	}
-	var failure *provider.Failure
-	if errors.As(refusal(health), &failure) {
+	if failure, ok := errors.AsType[*provider.Failure](refusal(health)); ok {
 		planned.Refused, planned.ErrorClass, planned.LastError = true, failure.Class, failure.Error()
 	}
 	return planned, nil

@@ -134,7 +134,7 @@ func (s *Stripe) ClaimStripeCustomer(ctx context.Context, in workflows.CallInput
 		if c.StripeConfirmed {
 			return s.finish(ctx, s.pool, in)
 		}
-		return s.update(ctx, in, c, update{
+		return s.update(ctx, c, update{
 			operation: operation("claim_customer", c.ID),
 			change:    stripe.CustomerUpdate{HoldfastCustomerID: c.ID},
 			took:      func(now stripe.Customer) bool { return now.HoldfastCustomerID() == c.ID },
@@ -158,7 +158,7 @@ func (s *Stripe) FindPromotionCode(ctx context.Context, in workflows.CallInput) 
 // ApplyPromotionCode gives the customer the discount of a promotion code.
 func (s *Stripe) ApplyPromotionCode(ctx context.Context, in workflows.CallInput) error {
 	return s.try(ctx, in, func(ctx context.Context, c customer.Customer) error {
-		return s.update(ctx, in, c, update{
+		return s.update(ctx, c, update{
 			operation: operation("apply_promotion_code", c.ID),
 			change:    stripe.CustomerUpdate{PromotionCodeID: in.PromotionCodeID},
 			took:      func(now stripe.Customer) bool { return now.PromotionCodeID == in.PromotionCodeID },
@@ -175,7 +175,7 @@ func (s *Stripe) UpdateStripeProfile(ctx context.Context, in workflows.CallInput
 		if c.StripeProfileVersion >= c.ProfileVersion {
 			return s.finish(ctx, s.pool, in)
 		}
-		return s.update(ctx, in, c, update{
+		return s.update(ctx, c, update{
 			operation: operation("update_profile", c.ID+"/"+versionOf(c)),
 			change:    stripe.CustomerUpdate{Email: &c.Email, Name: &c.Name},
 			took:      func(now stripe.Customer) bool { return now.Email == c.Email && now.Name == c.Name },
@@ -199,7 +199,7 @@ type update struct {
 	record func(context.Context, pgx.Tx) error
 }
 
-func (s *Stripe) update(ctx context.Context, in workflows.CallInput, c customer.Customer, u update) error {
+func (s *Stripe) update(ctx context.Context, c customer.Customer, u update) error {
 	return s.writer.do(ctx, write{
 		operation: u.operation,
 		params:    u.change,

@@ -40,8 +40,8 @@ type writer struct {
 
 // Codes of failures that come from here.
 const (
-	codeAbsent         = "proven_absent"    // a look-up found nothing; the next attempt uses a new key
-	codeNotYetAbsent   = "not_found_yet"    // a look-up found nothing, but the last request is too young to tell
+	codeAbsent         = "proven_absent"     // a look-up found nothing; the next attempt uses a new key
+	codeNotYetAbsent   = "not_found_yet"     // a look-up found nothing, but the last request is too young to tell
 	codeIdempotency    = "idempotency_error" // the key was used with other parameters
 	codeBoundElsewhere = "bound_elsewhere"
 )

@@ -322,8 +322,7 @@ func failureOf(err error) failure {
 	if errors.As(err, &application) && slices.Contains(knownClasses, provider.Class(application.Type())) {
 		return failure{provider.Class(application.Type()), application.Message()}
 	}
-	var timeout *temporal.TimeoutError
-	if errors.As(err, &timeout) {
+	if _, ok := errors.AsType[*temporal.TimeoutError](err); ok {
 		return failure{provider.Transient, "the call was not finished in time"}
 	}
 	return failure{provider.Transient, "the call could not be made or recorded; the worker's log says why"}

@@ -95,17 +95,17 @@ type Problem struct {
 }
 
 func (p *Problem) Error() string {
-	text := fmt.Sprintf("HTTP %d: %s", p.Status, p.Detail)
+	var text strings.Builder
+	fmt.Fprintf(&text, "HTTP %d: %s", p.Status, p.Detail)
 	for _, e := range p.Errors {
-		text += fmt.Sprintf("; %s: %s", e.Location, e.Message)
+		fmt.Fprintf(&text, "; %s: %s", e.Location, e.Message)
 	}
-	return text
+	return text.String()
 }
 
 // StatusOf is the HTTP status of a Problem, or zero.
 func StatusOf(err error) int {
-	var problem *Problem
-	if errors.As(err, &problem) {
+	if problem, ok := errors.AsType[*Problem](err); ok {
 		return problem.Status
 	}
 	return 0

@@ -45,7 +45,7 @@ func Run(ctx context.Context, out io.Writer, f *fleet.Fleet) error {
 	return r.print()
 }
 
-func (r *run) note(format string, args ...any) { fmt.Fprintf(r.out, "  "+format+"\n", args...) }
+func (r *run) notef(format string, args ...any) { fmt.Fprintf(r.out, "  "+format+"\n", args...) }
 
 func (r *run) add(what string, met bool, aim, got string, args ...any) {
 	r.figures = append(r.figures, figure{what, fmt.Sprintf(got, args...), aim, met})
@@ -67,7 +67,7 @@ func (r *run) print() error {
 // latency compares signups while Stripe answers with signups while it hangs.
 func (r *run) latency(ctx context.Context) error {
 	const signups, concurrency = 1000, 8
-	r.note("%d signups, %d at a time, while Stripe answers …", signups, concurrency)
+	r.notef("%d signups, %d at a time, while Stripe answers …", signups, concurrency)
 	up, err := r.signUp(ctx, "latency_up", signups, concurrency)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (r *run) latency(ctx context.Context) error {
 	if err := r.awaitQuiet(ctx); err != nil {
 		return err
 	}
-	r.note("%d signups, %d at a time, while Stripe hangs …", signups, concurrency)
+	r.notef("%d signups, %d at a time, while Stripe hangs …", signups, concurrency)
 	if err := r.fleet.Simulator.SetFaults(simulator.Fault{Kind: simulator.Hang}); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (r *run) latency(ctx context.Context) error {
 // throughput finds out how many signups a second are taken.
 func (r *run) throughput(ctx context.Context) error {
 	const signups, concurrency, aim = 20_000, 64, 2000
-	r.note("%d signups, %d at a time …", signups, concurrency)
+	r.notef("%d signups, %d at a time …", signups, concurrency)
 	began := time.Now()
 	if _, err := r.signUp(ctx, "throughput", signups, concurrency); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (r *run) throughput(ctx context.Context) error {
 // outage lets customers wait for a provider that is down, and watches what happens when it is back.
 func (r *run) outage(ctx context.Context) error {
 	const waiting = 1000
-	r.note("%d customers wait for a Stripe that is down …", waiting)
+	r.notef("%d customers wait for a Stripe that is down …", waiting)
 	if err := r.fleet.Simulator.SetFaults(simulator.Fault{Kind: simulator.Unavailable}); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (r *run) outage(ctx context.Context) error {
 	probes := calls.To("GET", "/v1/balance")
 	lasted := time.Since(known)
 
-	r.note("Stripe is back …")
+	r.notef("Stripe is back …")
 	if err := r.fleet.Simulator.ClearFaults(); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // cost counts what a straight onboarding costs, from real histories.
 func (r *run) cost(ctx context.Context) error {
 	const onboardings = 50
-	r.note("%d straight onboardings …", onboardings)
+	r.notef("%d straight onboardings …", onboardings)
 	if _, err := r.signUp(ctx, "straight", onboardings, 4); err != nil {
 		return err
 	}

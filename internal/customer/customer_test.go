@@ -51,9 +51,9 @@ func TestValidateNamesTheWrongField(t *testing.T) {
 func TestValidateOfAChange(t *testing.T) {
 	t.Parallel()
 	requireField(t, customer.Change{}.Validate(), "email")
-	requireField(t, customer.Change{Email: ptr("x")}.Validate(), "email")
-	requireField(t, customer.Change{Name: ptr("a\x00")}.Validate(), "name")
-	require.NoError(t, customer.Change{Name: ptr("")}.Validate(), "a name may be taken away")
+	requireField(t, customer.Change{Email: new("x")}.Validate(), "email")
+	requireField(t, customer.Change{Name: new("a\x00")}.Validate(), "name")
+	require.NoError(t, customer.Change{Name: new("")}.Validate(), "a name may be taken away")
 }
 
 func TestStatusAndBillingReady(t *testing.T) {

@@ -1,7 +1,6 @@
 package customer_test
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -27,10 +26,10 @@ func setup(t *testing.T) bundle {
 	return bundle{store: customer.NewStore(pool), pool: pool}
 }
 
-func (b bundle) count(t *testing.T, sql string, args ...any) int {
+func (b bundle) count(t *testing.T, sql string) int {
 	t.Helper()
 	var n int
-	require.NoError(t, b.pool.QueryRow(t.Context(), sql, args...).Scan(&n))
+	require.NoError(t, b.pool.QueryRow(t.Context(), sql).Scan(&n))
 	return n
 }
 
@@ -82,7 +81,7 @@ func TestCreateAgainAfterAChangeIsStillARepeat(t *testing.T) {
 	b := setup(t)
 	_, _, err := b.store.Create(t.Context(), ada(), start("u_1"))
 	require.NoError(t, err)
-	_, err = b.store.Change(t.Context(), "u_1", customer.Change{Email: ptr("new@example.com")}, wake("u_1"))
+	_, err = b.store.Change(t.Context(), "u_1", customer.Change{Email: new("new@example.com")}, wake("u_1"))
 	require.NoError(t, err)
 
 	c, created, err := b.store.Create(t.Context(), ada(), start("u_1"))
@@ -151,7 +150,7 @@ func TestGetOfAnUnknownCustomer(t *testing.T) {
 	b := setup(t)
 	_, err := b.store.Get(t.Context(), "nobody")
 	require.ErrorIs(t, err, customer.ErrNotFound)
-	_, err = b.store.Change(t.Context(), "nobody", customer.Change{Name: ptr("x")}, wake("nobody"))
+	_, err = b.store.Change(t.Context(), "nobody", customer.Change{Name: new("x")}, wake("nobody"))
 	require.ErrorIs(t, err, customer.ErrNotFound)
 }
 
@@ -161,7 +160,7 @@ func TestChangeOpensTheStepAndHandsItOver(t *testing.T) {
 	_, _, err := b.store.Create(t.Context(), ada(), start("u_1"))
 	require.NoError(t, err)
 
-	c, err := b.store.Change(t.Context(), "u_1", customer.Change{Name: ptr("Ada L.")}, wake("u_1"))
+	c, err := b.store.Change(t.Context(), "u_1", customer.Change{Name: new("Ada L.")}, wake("u_1"))
 	require.NoError(t, err)
 	require.Equal(t, "Ada L.", c.Name)
 	require.Equal(t, "ada@example.com", c.Email)
@@ -169,7 +168,7 @@ func TestChangeOpensTheStepAndHandsItOver(t *testing.T) {
 	require.Contains(t, names(c.Steps), customer.StepStripeProfile)
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox WHERE key = 'wake/u_1/2'`))
 
-	same, err := b.store.Change(t.Context(), "u_1", customer.Change{Name: ptr("Ada L.")}, wake("u_1"))
+	same, err := b.store.Change(t.Context(), "u_1", customer.Change{Name: new("Ada L.")}, wake("u_1"))
 	require.NoError(t, err)
 	require.Equal(t, 2, same.ProfileVersion, "changing nothing does nothing")
 	require.Equal(t, 2, b.count(t, `SELECT count(*) FROM outbox`))
@@ -202,7 +201,7 @@ func TestProfileCarriedTellsOfANewerVersion(t *testing.T) {
 	newer, err := customer.ProfileCarried(t.Context(), b.pool, "u_1", 1)
 	require.NoError(t, err)
 	require.False(t, newer)
-	_, err = b.store.Change(t.Context(), "u_1", customer.Change{Name: ptr("x")}, wake("u_1"))
+	_, err = b.store.Change(t.Context(), "u_1", customer.Change{Name: new("x")}, wake("u_1"))
 	require.NoError(t, err)
 	newer, err = customer.ProfileCarried(t.Context(), b.pool, "u_1", 1)
 	require.NoError(t, err)
@@ -291,7 +290,7 @@ func wake(id string) func(int) outbox.Message {
 func requireField(t *testing.T, err error, field string) {
 	t.Helper()
 	var wrong *customer.FieldError
-	require.True(t, errors.As(err, &wrong), "%v is not a FieldError", err)
+	require.ErrorAs(t, err, &wrong)
 	require.Equal(t, field, wrong.Field)
 }
 

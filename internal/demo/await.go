@@ -38,7 +38,7 @@ func (s *story) awaitReady(ctx context.Context, id string) error {
 		return c.Status == "ready", err
 	})
 	if err == nil {
-		s.say("%s is ready after %s", id, time.Since(began).Round(10*time.Millisecond))
+		s.sayf("%s is ready after %s", id, time.Since(began).Round(10*time.Millisecond))
 	}
 	return err
 }
@@ -54,7 +54,7 @@ func (s *story) awaitAllReady(ctx context.Context, since time.Time) error {
 			return err
 		}
 	}
-	s.say("All %d customers are ready, %s after the recovery.", len(s.customers), time.Since(since).Round(10*time.Millisecond))
+	s.sayf("All %d customers are ready, %s after the recovery.", len(s.customers), time.Since(since).Round(10*time.Millisecond))
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (s *story) conclude(ctx context.Context) error {
 	if !held {
 		return errExpectations
 	}
-	s.say("Every expectation held.")
+	s.sayf("Every expectation held.")
 	return nil
 }
 

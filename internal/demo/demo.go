@@ -46,7 +46,7 @@ func (s *story) chapter(title string) {
 	fmt.Fprintf(s.out, "\n%d. %s\n", s.chapters, title)
 }
 
-func (s *story) say(format string, args ...any) { fmt.Fprintf(s.out, "   "+format+"\n", args...) }
+func (s *story) sayf(format string, args ...any) { fmt.Fprintf(s.out, "   "+format+"\n", args...) }
 
 func (s *story) signUpWhileStripeIsDown(ctx context.Context) error {
 	s.chapter("Stripe goes down, and customers sign up all the same")
@@ -65,14 +65,14 @@ func (s *story) signUpWhileStripeIsDown(ctx context.Context) error {
 	if err := s.awaitWaiting(ctx, signups); err != nil {
 		return err
 	}
-	s.say("")
-	s.say("What an operator sees (starter ops providers):")
+	s.sayf("")
+	s.sayf("What an operator sees (starter ops providers):")
 	if err := s.showProviders(ctx); err != nil {
 		return err
 	}
-	s.say("")
-	s.say("One of them in Temporal's UI:      %s", s.workflowLink("down_01"))
-	s.say("All that wait for Stripe there:    %s", s.queryLink(workflows.SearchBlockedOn+"='stripe'"))
+	s.sayf("")
+	s.sayf("One of them in Temporal's UI:      %s", s.workflowLink("down_01"))
+	s.sayf("All that wait for Stripe there:    %s", s.queryLink(workflows.SearchBlockedOn+"='stripe'"))
 	return nil
 }
 
@@ -96,11 +96,11 @@ func (s *story) wrongKey(ctx context.Context) error {
 	if err := s.awaitProvider(ctx, "misconfigured"); err != nil {
 		return err
 	}
-	s.say("No customer failed. There is one alert, for the provider:")
+	s.sayf("No customer failed. There is one alert, for the provider:")
 	if err := s.showProviders(ctx); err != nil {
 		return err
 	}
-	s.say("The key is put right at Stripe; nobody touches Holdfast.")
+	s.sayf("The key is put right at Stripe; nobody touches Holdfast.")
 	right := time.Now()
 	s.fleet.Simulator.Stripe().SetKeys([]string{fleet.StripeKey}, nil)
 	return s.awaitAllReady(ctx, right)
@@ -118,7 +118,7 @@ func (s *story) lostAnswers(ctx context.Context) error {
 		return err
 	}
 	posts := s.fleet.Simulator.Calls().Since(began).To("POST", "/v1/customers")
-	s.say("The connection broke after the work: Stripe saw %d requests under one key, and made one customer.", len(posts))
+	s.sayf("The connection broke after the work: Stripe saw %d requests under one key, and made one customer.", len(posts))
 
 	began = time.Now()
 	err = s.fleet.Simulator.SetFaults(
@@ -129,11 +129,11 @@ func (s *story) lostAnswers(ctx context.Context) error {
 	if err := s.signUpAndAwait(ctx, profile("lost_2")); err != nil {
 		return err
 	}
-	s.say("Stripe answered 500 after the work, and keeps answering so under that key. What it was asked:")
+	s.sayf("Stripe answered 500 after the work, and keeps answering so under that key. What it was asked:")
 	for _, c := range s.fleet.Simulator.Calls().Since(began) {
-		s.say("  %-4s %-14s → %d", c.Method, c.Route, c.Status)
+		s.sayf("  %-4s %-14s → %d", c.Method, c.Route, c.Status)
 	}
-	s.say("The customer was looked up and adopted, not made again.")
+	s.sayf("The customer was looked up and adopted, not made again.")
 	return s.fleet.Simulator.ClearFaults()
 }
 
@@ -157,14 +157,14 @@ func (s *story) workerDies(ctx context.Context) error {
 	if err := s.fleet.KillWorkers(); err != nil {
 		return err
 	}
-	s.say("kill -9. Stripe goes on with what it was asked; nobody hears the answer.")
+	s.sayf("kill -9. Stripe goes on with what it was asked; nobody hears the answer.")
 	if err := s.fleet.Simulator.ClearFaults(); err != nil {
 		return err
 	}
 	if err := s.fleet.StartWorker(ctx); err != nil {
 		return err
 	}
-	s.say("A new worker starts. Temporal misses the old one's heartbeat and gives the step to the new one.")
+	s.sayf("A new worker starts. Temporal misses the old one's heartbeat and gives the step to the new one.")
 	return s.awaitReady(ctx, "crash_1")
 }
 
@@ -184,9 +184,9 @@ func (s *story) rejectedStep(ctx context.Context) error {
 		return err
 	}
 	for _, w := range waiting {
-		s.say("attention: %s of %s since %s: %s", w.Step, w.CustomerID, w.Since.UTC().Format(time.TimeOnly), w.LastError)
+		s.sayf("attention: %s of %s since %s: %s", w.Step, w.CustomerID, w.Since.UTC().Format(time.TimeOnly), w.LastError)
 	}
-	s.say("The cause is mended at Stripe, and the operator says: starter ops retry %s %s", refused.ID, customer.StepStripeCustomer)
+	s.sayf("The cause is mended at Stripe, and the operator says: starter ops retry %s %s", refused.ID, customer.StepStripeCustomer)
 	s.fleet.Simulator.Stripe().AllowEmail(refused.Email)
 	if err := s.operator.RetryStep(ctx, refused.ID, customer.StepStripeCustomer, "mended at Stripe"); err != nil {
 		return err
@@ -210,7 +210,7 @@ func (s *story) broughtAndPromised(ctx context.Context) error {
 	}
 	for _, c := range s.fleet.Simulator.Stripe().Customers() {
 		if c.ID == brought.ID {
-			s.say("%s now carries %s = %s and the discount of %s", c.ID, "holdfast_customer_id", c.Metadata["holdfast_customer_id"], c.PromotionCode)
+			s.sayf("%s now carries %s = %s and the discount of %s", c.ID, "holdfast_customer_id", c.Metadata["holdfast_customer_id"], c.PromotionCode)
 		}
 	}
 	return nil
@@ -232,7 +232,7 @@ func (s *story) signUp(ctx context.Context, p customer.Profile) error {
 		return fmt.Errorf("sign %s up: it was there already", p.ID)
 	}
 	s.customers = append(s.customers, p.ID)
-	s.say("POST /v1/customers %-10s 201 in %s, status %s", p.ID, took.Round(100*time.Microsecond), c.Status)
+	s.sayf("POST /v1/customers %-10s 201 in %s, status %s", p.ID, took.Round(100*time.Microsecond), c.Status)
 	return nil
 }
 
@@ -249,7 +249,7 @@ func (s *story) showProviders(ctx context.Context) error {
 		return err
 	}
 	for _, p := range providers {
-		s.say("  %-7s %-14s since %s, %d waiting  %s", p.Provider, p.State, p.Since.UTC().Format(time.TimeOnly), p.Waiting, p.LastError)
+		s.sayf("  %-7s %-14s since %s, %d waiting  %s", p.Provider, p.State, p.Since.UTC().Format(time.TimeOnly), p.Waiting, p.LastError)
 	}
 	return nil
 }

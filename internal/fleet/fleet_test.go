@@ -281,9 +281,9 @@ func listRequest(query string) *workflowservice.ListWorkflowExecutionsRequest {
 	return &workflowservice.ListWorkflowExecutionsRequest{Namespace: client.DefaultNamespace, Query: query}
 }
 
-func (b bundle) count(t *testing.T, sql string, args ...any) (n int) {
+func (b bundle) count(t *testing.T, sql string) (n int) {
 	t.Helper()
-	require.NoError(t, b.Pool.QueryRow(t.Context(), sql, args...).Scan(&n))
+	require.NoError(t, b.Pool.QueryRow(t.Context(), sql).Scan(&n))
 	return n
 }
 
@@ -522,4 +522,3 @@ func TestProcessesSayWhyTheyCannotStart(t *testing.T) {
 		})
 	}
 }
-

@@ -9,8 +9,6 @@ import (
 )
 
 // programs are the paths of the programs under test, built once, with the race detector.
-//
-//nolint:gochecknoglobals // TestMain and tests have no other way to share a value
 var programs struct{ starter, worker, recipe string }
 
 func TestMain(m *testing.M) {
