@@ -1,0 +1,96 @@
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/holdfast/holdfast/internal/provider"
+)
+
+// HTTP observes the requests that the process answers.
+type HTTP struct{ duration metric.Float64Histogram }
+
+func newHTTP(meter metric.Meter) (*HTTP, error) {
+	duration, err := meter.Float64Histogram("holdfast_http_request_duration", metric.WithUnit("s"), requestSeconds(),
+		metric.WithDescription("Time to answer a request, by method, route and status."))
+	return &HTTP{duration}, err
+}
+
+// ObserveRequest records an answered request. route is the pattern of the ServeMux that matched,
+// such as "GET /v1/customers/{id}", and empty if none did; it is never a path with an id in it.
+func (h *HTTP) ObserveRequest(ctx context.Context, method, route string, status int, took time.Duration) {
+	if _, path, ok := strings.Cut(route, " "); ok {
+		route = path // the method has a label of its own
+	}
+	h.duration.Record(ctx, took.Seconds(), metric.WithAttributes(
+		attribute.String("method", knownMethod(method)),
+		attribute.String("route", cmp.Or(route, "unmatched")),
+		attribute.Int("status", status),
+	))
+}
+
+// knownMethod keeps a caller from making series with methods of its own invention.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
+}
+
+// ProviderCalls observes the calls to providers: it is a provider.Observer.
+type ProviderCalls struct{ duration metric.Float64Histogram }
+
+func newProviderCalls(meter metric.Meter) (*ProviderCalls, error) {
+	duration, err := meter.Float64Histogram("holdfast_provider_call_duration", metric.WithUnit("s"), requestSeconds(),
+		metric.WithDescription("Time until a provider's answer, or until it was clear that none comes, by operation and result."))
+	return &ProviderCalls{duration}, err
+}
+
+// ObserveCall records a call that is over.
+func (p *ProviderCalls) ObserveCall(ctx context.Context, o provider.Observation) {
+	p.duration.Record(ctx, o.Duration.Seconds(), metric.WithAttributes(
+		attribute.String("provider", string(o.Provider)),
+		attribute.String("operation", o.Method+" "+o.Route),
+		attribute.String("result", callResult(o.Result)),
+	))
+}
+
+// callResult makes a class of a status, such as "2xx", but for the statuses that mean something of
+// their own to us; reasons for having no answer stay as they are.
+func callResult(result string) string {
+	status, err := strconv.Atoi(result)
+	if err != nil {
+		return result
+	}
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict, http.StatusTooManyRequests:
+		return result
+	}
+	return strconv.Itoa(status/100) + "xx"
+}
+
+// Outbox counts what dispatchers do: it is an outbox.Meter.
+type Outbox struct{ delivered, failed metric.Int64Counter }
+
+func newOutbox(meter metric.Meter) (*Outbox, error) {
+	delivered, delivering := meter.Int64Counter("holdfast_outbox_deliveries",
+		metric.WithDescription("Messages that this process handed over to Temporal."))
+	failed, failing := meter.Int64Counter("holdfast_outbox_delivery_failures",
+		metric.WithDescription("Attempts of this process to hand over a message that failed; each is made again."))
+	return &Outbox{delivered, failed}, errors.Join(delivering, failing)
+}
+
+// Delivered counts messages that were handed over.
+func (o *Outbox) Delivered(ctx context.Context, messages int) { o.delivered.Add(ctx, int64(messages)) }
+
+// Failed counts attempts that failed.
+func (o *Outbox) Failed(ctx context.Context, attempts int) { o.failed.Add(ctx, int64(attempts)) }
