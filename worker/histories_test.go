@@ -20,7 +20,6 @@ import (
 	"github.com/holdfast/holdfast/workflows"
 )
 
-//nolint:gochecknoglobals // the testing package's own way to take a flag
 var recordTo = flag.String("record", "", "write the scenarios' histories into this folder, for workflows' replay test")
 
 // Each scenario is played on real servers; make histories records what Temporal wrote down of it.

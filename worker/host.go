@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -26,36 +25,43 @@ const stopTimeout = workflows.ProviderCallTimeout + 5*time.Second
 
 // host is what the hosted workflows and activities need.
 type host struct {
-	pool         *pgxpool.Pool
-	temporal     client.Client
-	stripe       *stripe.Client // nil: not configured
-	breaker      *provider.Breaker
-	rates        map[provider.Name]float64 // calls a second
-	interceptors []interceptor.WorkerInterceptor
-	log          *slog.Logger
+	pool     *pgxpool.Pool
+	temporal client.Client
+	stripe   *stripe.Client // nil: not configured
+	breaker  *provider.Breaker
+	rates    map[provider.Name]float64 // calls a second
+	log      *slog.Logger
+	onFatal  func(error) // called when a worker cannot go on
 }
 
 // workers makes a worker for each of the named queues.
-func (h host) workers(queues []string) ([]worker.Worker, error) {
-	stripeQueue := workflows.ProviderTaskQueue(provider.Stripe)
-	known := map[string]func() worker.Worker{
-		workflows.TaskQueue: h.holdfastWorker,
-		stripeQueue:         func() worker.Worker { return h.stripeWorker(stripeQueue) },
-	}
-	var hosted []worker.Worker
+func (h host) workers(queues []string) []worker.Worker {
+	hosted := make([]worker.Worker, 0, len(queues))
 	for _, queue := range queues {
-		build, ok := known[queue]
-		if !ok {
-			return nil, fmt.Errorf("--queues: there is no queue %q; there are %s", queue, strings.Join(queueNames(), " and "))
+		if queue == workflows.TaskQueue {
+			hosted = append(hosted, h.holdfastWorker())
+		} else {
+			hosted = append(hosted, h.stripeWorker(queue))
 		}
-		hosted = append(hosted, build())
 	}
-	return hosted, nil
+	return hosted
 }
 
 // queueNames are the queues that a worker serves unless it is told otherwise.
 func queueNames() []string {
 	return []string{workflows.TaskQueue, workflows.ProviderTaskQueue(provider.Stripe)}
+}
+
+func validateQueues(queues []string) error {
+	if len(queues) == 0 {
+		return fmt.Errorf("--queues: name at least one of %s", strings.Join(queueNames(), ", "))
+	}
+	for _, queue := range queues {
+		if !slices.Contains(queueNames(), queue) {
+			return fmt.Errorf("--queues: there is no queue %q; there are %s", queue, strings.Join(queueNames(), " and "))
+		}
+	}
+	return nil
 }
 
 // holdfastWorker runs workflows, and the activities that need nothing but our own servers.
@@ -99,7 +105,7 @@ func (h host) probe() func(context.Context) error {
 }
 
 func (h host) options() worker.Options {
-	return worker.Options{WorkerStopTimeout: stopTimeout, Interceptors: slices.Clone(h.interceptors)}
+	return worker.Options{WorkerStopTimeout: stopTimeout, OnFatalError: h.onFatal}
 }
 
 func register(w worker.Worker, name string, do any) {

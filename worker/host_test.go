@@ -52,9 +52,7 @@ func setup(t *testing.T) bundle {
 		pool: pool, temporal: temporal, stripe: calls, breaker: breaker,
 		rates: map[provider.Name]float64{provider.Stripe: 100}, log: slog.New(slog.DiscardHandler),
 	}
-	hosted, err := h.workers(queueNames())
-	require.NoError(t, err)
-	for _, w := range hosted {
+	for _, w := range h.workers(queueNames()) {
 		require.NoError(t, w.Start())
 		t.Cleanup(w.Stop)
 	}

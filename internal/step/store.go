@@ -213,3 +213,19 @@ func collect(rows pgx.Rows, err error) ([]Step, error) {
 	}
 	return steps, nil
 }
+
+// What operators decide on a waiting step, as it is recorded.
+const (
+	VerdictRetry = "retry"
+	VerdictSkip  = "skip"
+)
+
+// RecordVerdict keeps who decided what on a step, and why.
+func RecordVerdict(ctx context.Context, db postgres.DB, actor, verdict, workflowID, name, note string) error {
+	_, err := db.Exec(ctx, `INSERT INTO operator_actions (actor, action, subject, note) VALUES ($1, $2, $3, $4)`,
+		actor, verdict, workflowID+"/"+name, note)
+	if err != nil {
+		return fmt.Errorf("step %s of %s: record the %s by %s: %w", name, workflowID, verdict, actor, err)
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+// Package httpapi is Holdfast's HTTP API. It answers from Postgres alone; where it asks Temporal,
+// Temporal being down delays the work and fails no customer's request.
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/client"
+
+	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/customer"
+)
+
+// Temporal is what the API asks of Temporal; its client is one.
+type Temporal interface {
+	NewWithStartWorkflowOperation(options client.StartWorkflowOptions, workflow any, args ...any) client.WithStartWorkflowOperation
+	UpdateWithStartWorkflow(ctx context.Context, options client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error)
+	CheckHealth(ctx context.Context, request *client.CheckHealthRequest) (*client.CheckHealthResponse, error)
+}
+
+// Requests sees every answered request, for metrics.
+type Requests interface {
+	ObserveRequest(ctx context.Context, method, route string, status int, took time.Duration)
+}
+
+// Deps are what the API works with.
+type Deps struct {
+	Pool     *pgxpool.Pool
+	Temporal Temporal
+	Keys     config.Keys
+	// Notify is called after messages were committed to the outbox.
+	Notify   func()
+	Requests Requests // may be nil
+	Log      *slog.Logger
+}
+
+// API is the HTTP API.
+type API struct {
+	deps      Deps
+	customers *customer.Store
+	repairs   chan string
+	mux       *http.ServeMux
+	huma      huma.API
+}
+
+// New makes the API. Run must run for repairs to be made.
+func New(deps Deps) *API {
+	a := &API{
+		deps:      deps,
+		customers: customer.NewStore(deps.Pool),
+		repairs:   make(chan string, maxRepairs),
+		mux:       http.NewServeMux(),
+	}
+	a.huma = humago.New(a.mux, humaConfig())
+	a.huma.UseMiddleware(a.authorize)
+	a.routeCustomers()
+	a.routeOperators()
+	a.routeHealth()
+	a.routeDocs()
+	a.mux.HandleFunc("/", a.unknownRoute)
+	return a
+}
+
+// Handler answers requests.
+func (a *API) Handler() http.Handler { return a.recovering(a.logged(a.mux)) }
+
+// Describe gives the API's description, OpenAPI 3.1 in JSON.
+func Describe() ([]byte, error) {
+	described, err := New(Deps{}).huma.OpenAPI().MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, described, "", "  "); err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	indented.WriteByte('\n')
+	return indented.Bytes(), nil
+}
+
+const (
+	tagCustomers = "Customers"
+	tagOperators = "Operators"
+	tagHealth    = "Health"
+)
+
+func humaConfig() huma.Config {
+	c := huma.DefaultConfig("Holdfast", "1")
+	c.Info.Description = "Durable billing work between an app and its payment providers. Times are RFC 3339 in UTC. " +
+		"Errors are RFC 9457 problems that name the field."
+	c.Tags = []*huma.Tag{{Name: tagCustomers}, {Name: tagOperators}, {Name: tagHealth}}
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		securityScheme: {Type: "http", Scheme: "bearer", Description: "A key of HOLDFAST_API_KEYS, or of HOLDFAST_OPERATOR_KEYS for operators' calls."},
+	}
+	c.DocsPath = ""     // ours is served without scripts from elsewhere
+	c.SchemasPath = ""  // /openapi.json has them
+	c.CreateHooks = nil // no $schema in every answer
+	c.Transformers = []huma.Transformer{withoutValues}
+	c.RejectUnknownQueryParameters = true
+	return c
+}

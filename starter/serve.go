@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/httpapi"
+	"github.com/holdfast/holdfast/internal/httpserver"
+	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/telemetry"
+)
+
+// serveCommand is starter serve.
+type serveCommand struct {
+	Database     config.Database `embed:""`
+	Log          config.Log      `embed:""`
+	Listen       string          `env:"HOLDFAST_LISTEN" default:"127.0.0.1:8080" help:"Where the API is served."`
+	Metrics      string          `name:"metrics-listen" env:"HOLDFAST_METRICS_LISTEN" default:"127.0.0.1:9090" help:"Where /metrics is served."`
+	APIKeys      string          `name:"api-keys" env:"HOLDFAST_API_KEYS" help:"name:secret or name:sha256:HEX, comma-separated, each with @customers+payouts-style scopes if it has not both."`
+	OperatorKeys string          `env:"HOLDFAST_OPERATOR_KEYS" help:"The same, for operators."`
+
+	keys config.Keys
+}
+
+// Validate is called by the parser.
+func (c *serveCommand) Validate() error {
+	if err := c.Database.Validate(); err != nil {
+		return err
+	}
+	app, err := config.ParseKeys(c.APIKeys, config.ScopeCustomers, config.ScopePayouts)
+	if err != nil {
+		return fmt.Errorf("HOLDFAST_API_KEYS: %w", err)
+	}
+	operators, err := config.ParseKeys(c.OperatorKeys, config.ScopeOps)
+	if err != nil {
+		return fmt.Errorf("HOLDFAST_OPERATOR_KEYS: %w", err)
+	}
+	c.keys = append(app, operators...)
+	if len(c.keys) == 0 {
+		return errors.New("HOLDFAST_API_KEYS and HOLDFAST_OPERATOR_KEYS are not set: nobody could call the API")
+	}
+	return nil
+}
+
+// Run serves until it is told to stop, and then lets the requests under way end.
+func (c *serveCommand) Run(ctx context.Context) (err error) {
+	t, err := telemetry.Setup(ctx, telemetry.Options{Service: "holdfast-starter", LogLevel: c.Log.Level, LogFormat: c.Log.Format})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Shutdown(context.WithoutCancel(ctx))) }()
+	pool, err := postgres.Open(ctx, c.Database.URL)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := postgres.RequireMigrated(ctx, pool); err != nil {
+		return err
+	}
+	options, err := config.TemporalOptions(outbox.DialOptions()...)
+	if err != nil {
+		return err
+	}
+	t.Instrument(&options)
+	temporal, err := client.NewLazyClient(options) // Temporal may be down: signups are taken all the same
+	if err != nil {
+		return &config.UsageError{Err: fmt.Errorf("TEMPORAL_*: %w", err)}
+	}
+	defer temporal.Close()
+	if err := watch(t, pool); err != nil {
+		return err
+	}
+	return c.serve(ctx, t, pool, temporal, options.Namespace)
+}
+
+// watch has the state of the database in the metrics.
+func watch(t *telemetry.Telemetry, pool *pgxpool.Pool) error {
+	return errors.Join(
+		t.WatchSteps(func(ctx context.Context) ([]step.Waiting, error) { return step.CountOpen(ctx, pool) }),
+		t.WatchHealth(func(ctx context.Context) ([]provider.Health, error) { return provider.NewHealthStore(pool).List(ctx) }),
+		t.WatchOutbox(func(ctx context.Context) (outbox.Backlog, error) { return outbox.Measure(ctx, pool) }),
+	)
+}
+
+func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal client.Client, namespace string) error {
+	dispatcher := outbox.NewDispatcher(pool, temporal, outbox.Options{Namespace: namespace, Meter: t.Outbox, Logger: t.Logger()})
+	notifier := outbox.NewNotifier(pool, dispatcher.Wake, t.Logger())
+	api := httpapi.New(httpapi.Deps{
+		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
+	})
+	metrics := http.NewServeMux()
+	metrics.Handle("GET /metrics", t.MetricsHandler())
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return dispatcher.Run(ctx) })
+	group.Go(func() error { notifier.Run(ctx); return nil })
+	group.Go(func() error { api.Run(ctx); return nil })
+	group.Go(func() error { return httpserver.Run(ctx, "HOLDFAST_METRICS_LISTEN", c.Metrics, metrics) })
+	group.Go(func() error { return httpserver.Run(ctx, "HOLDFAST_LISTEN", c.Listen, api.Handler()) })
+	t.Logger().InfoContext(ctx, "serving", "listen", c.Listen, "metrics", c.Metrics)
+	return group.Wait()
+}
