@@ -240,12 +240,7 @@ func testStopsInOrder(t *testing.T, server *localstack.Temporal) {
 	<-g.reached
 	require.Equal(t, 1, b.row(t, b.start("taken").Key).Attempts, "it is taken and waits for its turn")
 
-	cancel()
-	select {
-	case err := <-ended:
-		require.Fail(t, "a call was under way", "%v", err)
-	case <-time.After(100 * time.Millisecond): // nothing is to happen; a wrong program is caught nearly always
-	}
+	cancel() // while a call is under way, which is allowed to end
 	close(g.opened)
 
 	require.NoError(t, <-ended)
