@@ -92,8 +92,8 @@ func answer(status int, c customer.Customer) *customerAnswer {
 	return &customerAnswer{Status: status, Body: show(c)}
 }
 
-// customerID names a customer in the path.
-type customerID struct {
+// InCustomer names a customer in the path.
+type InCustomer struct {
 	ID string `path:"id" maxLength:"128" doc:"The customer's id."`
 }
 
@@ -154,7 +154,7 @@ func (a *API) createCustomer(ctx context.Context, in *struct{ Body newCustomer }
 	return answer(http.StatusCreated, c), nil
 }
 
-func (a *API) getCustomer(ctx context.Context, in *customerID) (*customerAnswer, error) {
+func (a *API) getCustomer(ctx context.Context, in *InCustomer) (*customerAnswer, error) {
 	c, err := a.customers.Get(ctx, in.ID)
 	if err != nil {
 		return nil, a.fail(ctx, err)
@@ -164,7 +164,7 @@ func (a *API) getCustomer(ctx context.Context, in *customerID) (*customerAnswer,
 }
 
 func (a *API) changeCustomer(ctx context.Context, in *struct {
-	customerID
+	InCustomer
 
 	Body customer.Change
 },
@@ -178,7 +178,7 @@ func (a *API) changeCustomer(ctx context.Context, in *struct {
 }
 
 func (a *API) ensureBilling(ctx context.Context, in *struct {
-	customerID
+	InCustomer
 
 	WaitMS int64 `query:"wait_ms" minimum:"0" maximum:"30000" default:"0" doc:"How long to wait, in milliseconds."`
 },

@@ -63,7 +63,7 @@ type providersAnswer struct {
 
 // stepInPath names a step of a customer.
 type stepInPath struct {
-	customerID
+	InCustomer
 
 	Step string `path:"step" maxLength:"64" doc:"Such as stripe_customer."`
 	Body *struct {

@@ -81,7 +81,7 @@ CREATE TABLE provider_health (
     checked_at timestamptz
 );
 
-INSERT INTO provider_health (provider) VALUES ('stripe'), ('paypal');
+INSERT INTO provider_health (provider) VALUES ('stripe');
 
 -- Every write to a provider: its idempotency key and exact parameters, stored before it is sent.
 CREATE TABLE provider_requests (
