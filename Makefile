@@ -13,20 +13,25 @@ WORKFLOWCHECK_VERSION := v0.6.0
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 WORKFLOWCHECK := $(TOOLS)/workflowcheck-$(WORKFLOWCHECK_VERSION)
 
+# Packages that start servers of their own share the machine with few others, so that none starves.
+TEST_PACKAGES := 2
+# For one package, with every server that it starts.
+TEST_TIMEOUT := 20m
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build tools ## show the main job on a whole Holdfast; ARGS=--once ends by itself
+demo: build ## show the main job on a whole Holdfast; ARGS=--once ends by itself
 	@bin/starter demo $(ARGS)
 
 .PHONY: test
 test: build tools workflowcheck verify ## everything that CI runs but lint
-	go test -race -timeout 20m $(ARGS) ./...
+	go test -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) $(ARGS) ./...
 
 .PHONY: bench
-bench: build tools ## measure a whole Holdfast and print the figures beside their aims
+bench: build ## measure a whole Holdfast and print the figures beside their aims
 	@bin/starter bench $(ARGS)
 
 .PHONY: build
@@ -51,11 +56,13 @@ workflowcheck: $(WORKFLOWCHECK) ## look for what is not deterministic in workflo
 
 .PHONY: generate
 generate: build ## write what is made from the code: docs/openapi.json
-	bin/starter openapi > docs/openapi.json
+	bin/starter openapi > bin/openapi.json
+	mv bin/openapi.json docs/openapi.json
 
 .PHONY: verify
 verify: build ## check that what is made from the code is up to date
-	@bin/starter openapi | diff - docs/openapi.json || { echo "docs/openapi.json is not up to date: run make generate"; exit 1; }
+	@bin/starter openapi > bin/openapi.json
+	@diff -u docs/openapi.json bin/openapi.json || { echo "docs/openapi.json is not up to date: run make generate" >&2; exit 1; }
 
 .PHONY: histories
 histories: tools ## play the scenarios on real servers and record their histories for the replay test
@@ -65,13 +72,18 @@ histories: tools ## play the scenarios on real servers and record their historie
 clean: ## remove what was built, and local data; built tools stay
 	rm -rf bin $(LOCAL)/demo $(LOCAL)/bench
 
-# A tool's file carries its version, so a new version is built and an old one is left alone.
+# A tool's file carries its version, so a new version is built and an old one is left alone. It is
+# moved into place when it is whole.
 define install
-@echo "building $(1) $(2), which takes minutes the first time …"
+@echo "building $(1) $(2), once; the first time takes minutes"
 @mkdir -p $(TOOLS)
-@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"; kill $$progress 2>/dev/null' EXIT; \
-	(s=0; while sleep 15; do s=$$((s + 15)); echo "  still building $(1), $${s}s"; done) & progress=$$!; \
-	GOBIN="$$tmp" GOFLAGS= go install $(3)@$(2); mv "$$tmp/$(1)" $@
+@set -e; staging=$$(mktemp -d $(abspath $(TOOLS))/building-XXXXXX); \
+	trap 'kill $$build 2>/dev/null || true; rm -rf "$$staging"' EXIT; \
+	GOBIN=$$staging GOFLAGS= GOWORK=off go install $(3)@$(2) & build=$$!; \
+	while sleep 1; kill -0 $$build 2>/dev/null; do \
+		[ $$((SECONDS % 10)) -ne 0 ] || echo "building $(1): $${SECONDS}s"; \
+	done; \
+	wait $$build; mv $$staging/$(1) $@; echo "built $(1) in $${SECONDS}s"
 endef
 
 $(GOLANGCI_LINT):
