@@ -197,26 +197,25 @@ func TestSignupsOutliveTheWorkers(t *testing.T) {
 // S4: the worker dies between what Stripe did and the recording of it, again and again.
 func TestKilledWorkersMakeOneStripeCustomer(t *testing.T) {
 	t.Parallel()
-	b := setup(t, 1)
-	const deaths = 3
-	for i := range deaths {
-		began := time.Now()
-		require.NoError(t, b.Simulator.SetFaults(simulator.Fault{Kind: simulator.Stall, Method: http.MethodPost, Times: 1}))
-		if i == 0 {
-			b.signUp(t, "u_0")
-		}
-		await(t, "the call to reach Stripe", func() bool {
-			return len(b.Simulator.Calls().Since(began).To(http.MethodPost, "/v1/customers")) > 0
-		})
+	b := setup(t, 0)
+	posts := func() int { return len(b.Simulator.Calls().To(http.MethodPost, "/v1/customers")) }
+	b.signUp(t, "u_0")
+	// The first request is held up in its execution, the repeated ones with their answers.
+	faults := []simulator.Fault{
+		{Kind: simulator.Stall, Method: http.MethodPost},
+		{Kind: simulator.Latency, Method: http.MethodPost, DelayMS: 60_000},
+		{Kind: simulator.Latency, Method: http.MethodPost, DelayMS: 60_000},
+	}
+	for death, fault := range faults {
+		require.NoError(t, b.Simulator.SetFaults(fault))
+		require.NoError(t, b.StartWorker(context.WithoutCancel(t.Context())))
+		await(t, "the call to reach Stripe", func() bool { return posts() == death+1 })
 
 		require.NoError(t, b.KillWorkers())
 		require.NoError(t, b.Simulator.ClearFaults()) // Stripe does the work; nobody is there to hear of it
 		await(t, "Stripe to have done the work", func() bool { return b.Simulator.Stripe().Audit().Customers == 1 })
-		if i < deaths-1 {
-			require.NoError(t, b.Simulator.SetFaults(simulator.Fault{Kind: simulator.Stall, Method: http.MethodPost, Times: 1}))
-		}
-		require.NoError(t, b.StartWorker(context.WithoutCancel(t.Context())))
 	}
+	require.NoError(t, b.StartWorker(context.WithoutCancel(t.Context())))
 	b.awaitReady(t, "u_0")
 	b.requireOneStripeCustomerEach(t, "u_0")
 }
