@@ -64,30 +64,34 @@ func (r *run) print() error {
 	return table.Flush()
 }
 
-// latency compares signups while Stripe answers with signups while it hangs.
+// latency compares signups while Stripe answers with signups while it hangs: at a steady pace, in
+// turns, so that what else the machine does meets both alike.
 func (r *run) latency(ctx context.Context) error {
-	const signups, concurrency = 1000, 8
-	r.notef("%d signups, %d at a time, while Stripe answers …", signups, concurrency)
-	up, err := r.signUp(ctx, "latency_up", signups, concurrency)
-	if err != nil {
-		return err
-	}
-	if err := r.awaitQuiet(ctx); err != nil {
-		return err
-	}
-	r.notef("%d signups, %d at a time, while Stripe hangs …", signups, concurrency)
-	if err := r.fleet.Simulator.SetFaults(simulator.Fault{Kind: simulator.Hang}); err != nil {
-		return err
-	}
-	hanging, err := r.signUp(ctx, "latency_hang", signups, concurrency)
-	if err != nil {
-		return err
-	}
-	if err := r.fleet.Simulator.ClearFaults(); err != nil {
-		return err
-	}
-	if err := r.awaitQuiet(ctx); err != nil {
-		return err
+	const turns, signups, perSecond = 4, 500, 50
+	var up, hanging durations
+	for turn := range turns {
+		r.notef("signups at %d a second, turn %d of %d: while Stripe answers, and while it hangs …", perSecond, turn+1, turns)
+		took, err := r.signUpSteadily(ctx, fmt.Sprintf("up_%d", turn), signups, perSecond)
+		if err != nil {
+			return err
+		}
+		up = append(up, took...)
+		if err := r.awaitQuiet(ctx); err != nil {
+			return err
+		}
+		if err := r.fleet.Simulator.SetFaults(simulator.Fault{Kind: simulator.Hang}); err != nil {
+			return err
+		}
+		if took, err = r.signUpSteadily(ctx, fmt.Sprintf("hanging_%d", turn), signups, perSecond); err != nil {
+			return err
+		}
+		hanging = append(hanging, took...)
+		if err := r.fleet.Simulator.ClearFaults(); err != nil {
+			return err
+		}
+		if err := r.awaitQuiet(ctx); err != nil {
+			return err
+		}
 	}
 	const aim = 1.1
 	p50, p99 := ratio(hanging.percentile(50), up.percentile(50)), ratio(hanging.percentile(99), up.percentile(99))

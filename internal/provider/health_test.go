@@ -35,7 +35,9 @@ func TestHealthBeginsUp(t *testing.T) {
 
 func TestHealthOfANewStateBeginsAnEpoch(t *testing.T) {
 	t.Parallel()
-	store, _ := setupHealth(t)
+	store, pool := setupHealth(t)
+	_, err := pool.Exec(t.Context(), `INSERT INTO provider_health (provider) VALUES ('paypal')`)
+	require.NoError(t, err)
 	before, err := store.Get(t.Context(), provider.Stripe)
 	require.NoError(t, err)
 
