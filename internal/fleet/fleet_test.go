@@ -482,6 +482,8 @@ func TestPostgresRestartsDuringWork(t *testing.T) {
 	b := setup(t, 1)
 	b.signUp(t, ids("before", 4)...)
 	require.NoError(t, b.Stack.Postgres.Kill())
+	_, _, err := b.app.CreateCustomer(t.Context(), profile("after_0"))
+	require.Equal(t, http.StatusServiceUnavailable, apiclient.StatusOf(err), "%v", err)
 	require.NoError(t, b.Stack.Postgres.Start(context.WithoutCancel(t.Context())))
 	await(t, "signups to be taken again", func() bool {
 		_, _, err := b.app.CreateCustomer(t.Context(), profile("after_0"))

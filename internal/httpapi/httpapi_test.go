@@ -1,0 +1,462 @@
+package httpapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/httpapi"
+	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
+	"github.com/holdfast/holdfast/workflows"
+)
+
+func TestMain(m *testing.M) { postgrestest.Main(m) }
+
+const (
+	appKey      = "the-key-of-the-app"
+	operatorKey = "the-key-of-the-operator"
+	payoutsKey  = "the-key-for-payouts-only"
+)
+
+// bundle is an API on a real database, with a Temporal that does what the test says.
+type bundle struct {
+	url      string
+	pool     *pgxpool.Pool
+	temporal *scriptedTemporal
+	notified *counter
+}
+
+func setup(t *testing.T) bundle {
+	t.Helper()
+	pool := postgrestest.New(t)
+	app, err := config.ParseKeys("app:"+appKey+",payer:"+payoutsKey+"@payouts", config.ScopeCustomers, config.ScopePayouts)
+	require.NoError(t, err)
+	operators, err := config.ParseKeys("olga:"+operatorKey, config.ScopeOps)
+	require.NoError(t, err)
+	b := bundle{pool: pool, temporal: &scriptedTemporal{}, notified: &counter{}}
+	api := httpapi.New(httpapi.Deps{
+		Pool: pool, Temporal: b.temporal, Keys: append(app, operators...), Notify: b.notified.add, Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		api.Run(ctx)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	server := httptest.NewServer(api.Handler())
+	t.Cleanup(server.Close)
+	b.url = server.URL
+	return b
+}
+
+type counter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counter) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+// scriptedTemporal answers updates as it is told. Its zero value is a Temporal that is away.
+type scriptedTemporal struct {
+	mu      sync.Mutex
+	update  func(name string) error
+	updates []string
+}
+
+var errAway = errors.New("connection refused")
+
+func (s *scriptedTemporal) NewWithStartWorkflowOperation(client.StartWorkflowOptions, any, ...any) client.WithStartWorkflowOperation {
+	return nil
+}
+
+func (s *scriptedTemporal) UpdateWithStartWorkflow(_ context.Context, o client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.updates = append(s.updates, o.UpdateOptions.UpdateName)
+	if s.update == nil {
+		return nil, errAway
+	}
+	return decided{s.update(o.UpdateOptions.UpdateName)}, nil
+}
+
+func (s *scriptedTemporal) CheckHealth(context.Context, *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {
+	return nil, errAway
+}
+
+type decided struct{ err error }
+
+func (decided) WorkflowID() string               { return "" }
+func (decided) RunID() string                    { return "" }
+func (decided) UpdateID() string                 { return "" }
+func (d decided) Get(context.Context, any) error { return d.err }
+
+// reply is an answer, read whole.
+type reply struct {
+	status int
+	header http.Header
+	text   string
+	body   map[string]any
+}
+
+func (b bundle) call(t *testing.T, method, path, key, body string, change ...func(*http.Request)) reply {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+	for _, c := range change {
+		c(request)
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	r := reply{status: response.StatusCode, header: response.Header, text: string(text)}
+	if strings.Contains(response.Header.Get("Content-Type"), "json") {
+		require.NoError(t, json.Unmarshal(text, &r.body), "%s", text)
+	}
+	return r
+}
+
+func (b bundle) create(t *testing.T, id string) {
+	t.Helper()
+	r := b.call(t, "POST", "/v1/customers", appKey, fmt.Sprintf(`{"id":%q,"email":"%s@example.com"}`, id, id))
+	require.Equal(t, http.StatusCreated, r.status, r.text)
+}
+
+func (b bundle) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	_, err := b.pool.Exec(t.Context(), sql, args...)
+	require.NoError(t, err)
+}
+
+func (b bundle) count(t *testing.T, sql string) (n int) {
+	t.Helper()
+	require.NoError(t, b.pool.QueryRow(t.Context(), sql).Scan(&n))
+	return n
+}
+
+// requireProblem holds an answer to RFC 9457, and to naming the field that is wrong.
+func requireProblem(t *testing.T, r reply, status int, location string) {
+	t.Helper()
+	require.Equal(t, status, r.status, r.text)
+	require.Contains(t, r.header.Get("Content-Type"), "application/problem+json")
+	require.InDelta(t, status, r.body["status"], 0)
+	require.NotEmpty(t, r.body["detail"])
+	if location == "" {
+		return
+	}
+	var named []string
+	details, _ := r.body["errors"].([]any)
+	for _, d := range details {
+		detail, _ := d.(map[string]any)
+		named = append(named, fmt.Sprint(detail["location"]))
+		require.NotContains(t, detail, "value", "the value may be personal data")
+	}
+	require.Contains(t, named, location, r.text)
+}
+
+func TestCreateAnswersFromPostgresAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := `{"id":"u_1","email":"ada@example.com","name":"Ada","country":"US","promo_code":"SPRING","metadata":{"plan":"pro"}}`
+
+	first := b.call(t, "POST", "/v1/customers", appKey, body)
+	again := b.call(t, "POST", "/v1/customers", appKey, body)
+	other := b.call(t, "POST", "/v1/customers", appKey, strings.Replace(body, "Ada", "Bob", 1))
+
+	require.Equal(t, http.StatusCreated, first.status, first.text)
+	require.Equal(t, "onboarding", first.body["status"])
+	require.Equal(t, "onboarding/u_1", first.body["onboarding"].(map[string]any)["workflow_id"])
+	require.Equal(t, http.StatusOK, again.status, again.text)
+	requireProblem(t, other, http.StatusConflict, "body.id")
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox`))
+	require.Empty(t, b.temporal.updates)
+	require.Equal(t, 1, b.notified.n)
+}
+
+func TestBadInputNamesTheField(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "there")
+	json := func(body string) [3]string { return [3]string{"POST", "/v1/customers", body} }
+	cases := map[string]struct {
+		request  [3]string
+		status   int
+		location string
+	}{
+		"no e-mail":                {json(`{"id":"u_1"}`), 422, "body"},
+		"no id":                    {json(`{"email":"a@example.com"}`), 422, "body"},
+		"malformed e-mail":         {json(`{"id":"u_1","email":"nobody"}`), 422, "body.email"},
+		"an e-mail as id":          {json(`{"id":"a@example.com","email":"a@example.com"}`), 422, "body.id"},
+		"malformed country":        {json(`{"id":"u_1","email":"a@example.com","country":"usa"}`), 422, "body.country"},
+		"wrong type":               {json(`{"id":"u_1","email":7}`), 422, "body.email"},
+		"unknown field":            {json(`{"id":"u_1","email":"a@example.com","colour":"red"}`), 422, "body.colour"},
+		"foreign Stripe id":        {json(`{"id":"u_1","email":"a@example.com","stripe_customer_id":"acct_1"}`), 422, "body.stripe_customer_id"},
+		"reserved metadata":        {json(`{"id":"u_1","email":"a@example.com","metadata":{"holdfast_customer_id":"x"}}`), 422, "body.metadata"},
+		"malformed JSON":           {json(`{"id":`), 400, ""},
+		"a list":                   {json(`[]`), 422, "body"},
+		"oversized body":           {json(`{"id":"u_1","email":"a@example.com","name":"` + strings.Repeat("x", 1<<20) + `"}`), 413, ""},
+		"unknown customer":         {[3]string{"GET", "/v1/customers/nobody", ""}, 404, "path.id"},
+		"change of nobody":         {[3]string{"PATCH", "/v1/customers/nobody", `{"name":"x"}`}, 404, "path.id"},
+		"change of nothing":        {[3]string{"PATCH", "/v1/customers/there", `{}`}, 422, "body.email"},
+		"change to no e-mail":      {[3]string{"PATCH", "/v1/customers/there", `{"email":""}`}, 422, "body.email"},
+		"change of the id":         {[3]string{"PATCH", "/v1/customers/there", `{"id":"other"}`}, 422, "body.id"},
+		"negative wait":            {[3]string{"POST", "/v1/customers/there/ensure-billing?wait_ms=-1", ""}, 422, "query.wait_ms"},
+		"too long a wait":          {[3]string{"POST", "/v1/customers/there/ensure-billing?wait_ms=30001", ""}, 422, "query.wait_ms"},
+		"a wait that is no number": {[3]string{"POST", "/v1/customers/there/ensure-billing?wait_ms=soon", ""}, 422, "query.wait_ms"},
+		"unknown parameter":        {[3]string{"POST", "/v1/customers/there/ensure-billing?wait=5", ""}, 422, "query.wait"},
+		"ensure for nobody":        {[3]string{"POST", "/v1/customers/nobody/ensure-billing", ""}, 404, "path.id"},
+		"unknown path":             {[3]string{"GET", "/v1/nothing", ""}, 404, ""},
+		"wrong method":             {[3]string{"DELETE", "/v1/customers/there", ""}, 405, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireProblem(t, b.call(t, c.request[0], c.request[1], appKey, c.request[2]), c.status, c.location)
+		})
+	}
+	t.Cleanup(func() {
+		// The cases ran by now, and none of them changed anything.
+		var customers int
+		if err := b.pool.QueryRow(context.WithoutCancel(t.Context()), `SELECT count(*) FROM customers WHERE profile_version = 1`).Scan(&customers); err == nil && customers != 1 {
+			t.Errorf("bad input changed something: %d customers", customers)
+		}
+	})
+}
+
+func TestWrongContentType(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.call(t, "POST", "/v1/customers", appKey, "id=u_1", func(r *http.Request) {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	})
+	requireProblem(t, r, http.StatusUnsupportedMediaType, "")
+}
+
+func TestKeysAndScopes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	cases := map[string]struct {
+		method, path, key string
+		status            int
+	}{
+		"no key":                               {"GET", "/v1/customers/u_1", "", 401},
+		"a wrong key":                          {"GET", "/v1/customers/u_1", "nonsense", 401},
+		"a key without the scope":              {"GET", "/v1/customers/u_1", payoutsKey, 403},
+		"the app's key":                        {"GET", "/v1/customers/u_1", appKey, 200},
+		"an operator may read a customer":      {"GET", "/v1/customers/u_1", operatorKey, 200},
+		"an operator may not create":           {"POST", "/v1/customers", operatorKey, 403},
+		"the app's key for an operator's call": {"GET", "/v1/ops/attention", appKey, 403},
+		"the operator's key":                   {"GET", "/v1/ops/attention", operatorKey, 200},
+		"health needs none":                    {"GET", "/healthz", "", 200},
+		"readiness needs none":                 {"GET", "/readyz", "", 200},
+		"the description needs none":           {"GET", "/openapi.json", "", 200},
+		"the docs need none":                   {"GET", "/docs", "", 200},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := b.call(t, c.method, c.path, c.key, "")
+			require.Equal(t, c.status, r.status, r.text)
+			if c.status >= 400 {
+				requireProblem(t, r, c.status, "")
+			}
+		})
+	}
+}
+
+func TestEnsureBillingFallsBackToTheOutbox(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, `DELETE FROM outbox`)
+
+	away := b.call(t, "POST", "/v1/customers/u_1/ensure-billing", appKey, "")
+
+	require.Equal(t, http.StatusAccepted, away.status, away.text)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'onboarding/u_1'`))
+	require.NotContains(t, away.body["providers"].(map[string]any)["stripe"], "customer_id")
+}
+
+func TestEnsureBillingAnswersReadyWithoutTemporal(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, `UPDATE customers SET stripe_customer_id = 'cus_1', stripe_bound_at = now(); UPDATE steps SET status = 'done'`)
+
+	r := b.call(t, "POST", "/v1/customers/u_1/ensure-billing?wait_ms=1000", appKey, "")
+
+	require.Equal(t, http.StatusOK, r.status, r.text)
+	require.Equal(t, "cus_1", r.body["providers"].(map[string]any)["stripe"].(map[string]any)["customer_id"])
+	require.Empty(t, b.temporal.updates)
+}
+
+func TestEnsureBillingWaitsForTheWorkflow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.temporal.update = func(string) error {
+		b.exec(t, `UPDATE customers SET stripe_customer_id = 'cus_1', stripe_bound_at = now(); UPDATE steps SET status = 'done'`)
+		return nil
+	}
+	r := b.call(t, "POST", "/v1/customers/u_1/ensure-billing?wait_ms=1000", appKey, "")
+	require.Equal(t, http.StatusOK, r.status, r.text)
+	require.Equal(t, []string{workflows.UpdateEnsure}, b.temporal.updates)
+}
+
+func TestAnUnconfirmedStripeCustomerIsNotShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.call(t, "POST", "/v1/customers", appKey, `{"id":"u_1","email":"a@example.com","stripe_customer_id":"cus_1"}`)
+	require.Equal(t, http.StatusCreated, r.status)
+	require.NotContains(t, r.text, "cus_1")
+}
+
+// S6: the read does not wait, and the repair is handed over.
+func TestReadingRepairsInTheBackground(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, `DELETE FROM outbox; UPDATE customers SET updated_at = now() - interval '1 day'; UPDATE steps SET updated_at = now() - interval '1 day'`)
+	require.Equal(t, http.StatusOK, b.call(t, "GET", "/v1/customers/u_1", appKey, "").status)
+	require.Eventually(t, func() bool {
+		return b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'onboarding/u_1'`) == 1
+	}, time.Minute, 10*time.Millisecond)
+}
+
+const blockOnPerson = `UPDATE steps SET status = 'blocked', waits_for = 'person', blocked_at = now(), last_error = 'stripe: rejected: email_invalid'`
+
+func TestVerdictsReachTheWorkflowAndAreRecorded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, blockOnPerson)
+	b.temporal.update = func(string) error { return nil }
+
+	retried := b.call(t, "POST", "/v1/ops/customers/u_1/steps/stripe_customer/retry", operatorKey, `{"note":"mended"}`)
+	skipped := b.call(t, "POST", "/v1/ops/customers/u_1/steps/stripe_customer/skip", operatorKey, "")
+
+	require.Equal(t, http.StatusOK, retried.status, retried.text)
+	require.Equal(t, http.StatusOK, skipped.status, skipped.text)
+	require.Equal(t, []string{workflows.UpdateRetry, workflows.UpdateSkip}, b.temporal.updates)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM operator_actions
+		WHERE actor = 'olga' AND action = 'retry' AND note = 'mended' AND subject = 'onboarding/u_1/stripe_customer'`))
+}
+
+func TestVerdictsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	path := func(id, step string) string { return "/v1/ops/customers/" + id + "/steps/" + step + "/retry" }
+
+	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, ""), http.StatusConflict, "path.step")
+	requireProblem(t, b.call(t, "POST", path("u_1", "nonsense"), operatorKey, ""), http.StatusNotFound, "path.step")
+	requireProblem(t, b.call(t, "POST", path("nobody", "stripe_customer"), operatorKey, ""), http.StatusNotFound, "path.id")
+	b.exec(t, blockOnPerson)
+	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, ""), http.StatusServiceUnavailable, "")
+	b.temporal.update = func(string) error { return temporal.NewApplicationError("it moved on", workflows.ErrStepNotWaiting) }
+	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, ""), http.StatusConflict, "path.step")
+	require.Zero(t, b.count(t, `SELECT count(*) FROM operator_actions`))
+}
+
+func TestAttentionIsPagedOldestFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i := range 5 {
+		id := fmt.Sprintf("u_%d", i)
+		b.create(t, id)
+		b.exec(t, blockOnPerson+` WHERE customer_id = $1`, id)
+		b.exec(t, `UPDATE steps SET blocked_at = now() - make_interval(hours => $2) WHERE customer_id = $1`, id, i)
+	}
+	var seen []string
+	for cursor := ""; ; {
+		page := b.call(t, "GET", "/v1/ops/attention?limit=2&cursor="+cursor, operatorKey, "")
+		require.Equal(t, http.StatusOK, page.status, page.text)
+		for _, item := range page.body["items"].([]any) {
+			seen = append(seen, item.(map[string]any)["customer_id"].(string))
+			require.Len(t, item.(map[string]any)["resolve"], 2)
+		}
+		next, more := page.body["next_cursor"].(string)
+		if !more {
+			break
+		}
+		cursor = next
+	}
+	require.Equal(t, []string{"u_4", "u_3", "u_2", "u_1", "u_0"}, seen)
+	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?cursor=nonsense", operatorKey, ""), 422, "query.cursor")
+	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?limit=0", operatorKey, ""), 422, "query.limit")
+}
+
+func TestProvidersShowWhatWaits(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, `UPDATE steps SET status = 'blocked', waits_for = 'provider', blocked_at = now();
+		UPDATE provider_health SET state = 'down', last_error = 'stripe: transient: network' WHERE provider = 'stripe'`)
+	r := b.call(t, "GET", "/v1/ops/providers", operatorKey, "")
+	require.Equal(t, http.StatusOK, r.status)
+	stripe := r.body["items"].([]any)[0].(map[string]any)
+	require.Equal(t, "down", stripe["state"])
+	require.InDelta(t, 1, stripe["waiting"], 0)
+	require.NotEmpty(t, stripe["oldest_waiting"])
+}
+
+func TestReadinessNeedsPostgresAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.call(t, "GET", "/readyz", "", "")
+	require.Equal(t, map[string]any{"postgres": "ok", "temporal": "unreachable"}, r.body)
+	b.pool.Close()
+	r = b.call(t, "GET", "/readyz", "", "")
+	require.Equal(t, http.StatusServiceUnavailable, r.status)
+}
+
+func TestDescriptionIsUpToDate(t *testing.T) {
+	t.Parallel()
+	described, err := httpapi.Describe()
+	require.NoError(t, err)
+	committed, err := os.ReadFile("../../docs/openapi.json")
+	require.NoError(t, err)
+	require.Equal(t, string(committed), string(described), "run make generate")
+}
+
+func TestDocsPageShowsEveryCall(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	page := b.call(t, "GET", "/docs", "", "")
+	for _, path := range []string{"/v1/customers", "/v1/customers/{id}/ensure-billing", "/v1/ops/attention", "/v1/ops/customers/{id}/steps/{step}/retry"} {
+		require.Contains(t, page.text, path)
+	}
+	require.NotContains(t, page.text, "<script")
+}
