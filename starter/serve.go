@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.temporal.io/sdk/client"
@@ -45,7 +46,7 @@ func (c *serveCommand) Validate() error {
 	if err != nil {
 		return fmt.Errorf("HOLDFAST_OPERATOR_KEYS: %w", err)
 	}
-	c.keys = append(app, operators...)
+	c.keys = slices.Concat(app, operators)
 	if len(c.keys) == 0 {
 		return errors.New("HOLDFAST_API_KEYS and HOLDFAST_OPERATOR_KEYS are not set: nobody could call the API")
 	}

@@ -158,7 +158,7 @@ func (b bundle) awaitParked(t *testing.T, id string) {
 }
 
 // finish waits until the customer is ready and the workflow has ended.
-func (b bundle) finish(t *testing.T, id string) (workflowID string) {
+func (b bundle) finish(t *testing.T, id string) (workflowID string) { //nolint:unparam // every scenario has one customer, so far
 	t.Helper()
 	b.await(t, id, customer.Ready)
 	workflowID = workflows.OnboardingID(id)

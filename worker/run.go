@@ -78,7 +78,7 @@ func requireSearchAttributes(ctx context.Context, temporal client.Client, namesp
 	operator := temporal.OperatorService()
 	known, err := operator.ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
 	if err != nil {
-		return nil //nolint:nilerr // managed servers tell them to nobody; their owner registers them, see the runbook
+		return nil // managed servers tell them to nobody, and their owner registers them: see the runbook
 	}
 	missing := map[string]enums.IndexedValueType{}
 	for _, name := range []string{workflows.SearchStatus, workflows.SearchBlockedOn, workflows.SearchCustomer} {

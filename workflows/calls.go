@@ -116,11 +116,11 @@ type RepairResult struct {
 // within a few seconds send no heartbeat.
 const providerHeartbeat = 10 * time.Second
 
-// onProvider calls a provider: the first tries ride out a blip, about five within a minute. What
+// onStripe calls Stripe: the first tries ride out a blip, about five within a minute. What
 // remains after them is parked, so a longer policy would only hide it.
-func onProvider(ctx workflow.Context, p provider.Name, summary string) workflow.Context {
+func onStripe(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:           ProviderTaskQueue(p),
+		TaskQueue:           ProviderTaskQueue(provider.Stripe),
 		StartToCloseTimeout: ProviderCallTimeout,
 		HeartbeatTimeout:    providerHeartbeat,
 		Summary:             summary,

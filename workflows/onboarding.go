@@ -8,7 +8,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/holdfast/holdfast/internal/customer"
-	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
 )
 
@@ -166,7 +165,7 @@ func (o *onboarding) settle(ctx workflow.Context, t *task) error {
 // createStripeCustomer makes the account's one Stripe customer, or finds the one that an earlier
 // attempt made.
 func (o *onboarding) createStripeCustomer(ctx workflow.Context) error {
-	ctx = onProvider(ctx, provider.Stripe, "Stripe customer of "+o.in.CustomerID)
+	ctx = onStripe(ctx, "Stripe customer of "+o.in.CustomerID)
 	_, err := call[struct{}](ctx, ActivityCreateStripeCustomer, o.input(customer.StepStripeCustomer))
 	return err
 }
@@ -175,7 +174,7 @@ func (o *onboarding) createStripeCustomer(ctx workflow.Context) error {
 // nobody else's, and gets our metadata. A second one is never made.
 func (o *onboarding) claimStripeCustomer(ctx workflow.Context) error {
 	in := o.input(customer.StepStripeCustomer)
-	ctx = onProvider(ctx, provider.Stripe, "the app's own Stripe customer of "+o.in.CustomerID)
+	ctx = onStripe(ctx, "the app's own Stripe customer of "+o.in.CustomerID)
 	if _, err := call[struct{}](ctx, ActivityVerifyStripeCustomer, in); err != nil {
 		return err
 	}
@@ -186,7 +185,7 @@ func (o *onboarding) claimStripeCustomer(ctx workflow.Context) error {
 // applyPromoCode gives the customer what signup promised, however late it is.
 func (o *onboarding) applyPromoCode(ctx workflow.Context) error {
 	in := o.input(customer.StepPromoCode)
-	ctx = onProvider(ctx, provider.Stripe, "promo code of "+o.in.CustomerID)
+	ctx = onStripe(ctx, "promo code of "+o.in.CustomerID)
 	found, err := call[FindResult](ctx, ActivityFindPromotionCode, in)
 	if err != nil {
 		return err
@@ -199,7 +198,7 @@ func (o *onboarding) applyPromoCode(ctx workflow.Context) error {
 // updateStripeProfile carries the newest e-mail and name to Stripe.
 func (o *onboarding) updateStripeProfile(ctx workflow.Context) error {
 	in := o.input(customer.StepStripeProfile)
-	ctx = onProvider(ctx, provider.Stripe, "new e-mail or name of "+o.in.CustomerID)
+	ctx = onStripe(ctx, "new e-mail or name of "+o.in.CustomerID)
 	for {
 		updated, err := call[UpdateResult](ctx, ActivityUpdateStripeProfile, in)
 		if err != nil || !updated.Newer {

@@ -54,8 +54,7 @@ func Exit(name string, err error) int {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-	var usage *UsageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*UsageError](err); ok {
 		return ExitUsage
 	}
 	return ExitFailed

@@ -107,7 +107,7 @@ func parseKey(entry string, allowed []Scope) (Key, error) {
 
 func parseScopes(list string, allowed []Scope) ([]Scope, error) {
 	var scopes []Scope
-	for _, name := range strings.Split(list, "+") {
+	for name := range strings.SplitSeq(list, "+") {
 		scope := Scope(name)
 		if !slices.Contains(allowed, scope) {
 			return nil, fmt.Errorf("has a scope that is not one of %v", allowed)

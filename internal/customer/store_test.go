@@ -293,5 +293,3 @@ func requireField(t *testing.T, err error, field string) {
 	require.ErrorAs(t, err, &wrong)
 	require.Equal(t, field, wrong.Field)
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -100,7 +100,7 @@ func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter 
 // recovering answers 500 for a panic, and keeps the process.
 func (a *API) recovering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
+		defer func() { //nolint:contextcheck // the problem that is written needs none
 			if caught := recover(); caught != nil {
 				a.deps.Log.ErrorContext(r.Context(), "a request panicked", "panic", caught, "stack", string(debug.Stack()))
 				writeProblem(w, http.StatusInternalServerError, "this is our fault, and it was logged")

@@ -51,8 +51,7 @@ const statusClientGone = 499
 
 // unreachable says that Postgres was away, not that it refused.
 func unreachable(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgconn.Timeout(err) || refused.Code[:2] == "57" || refused.Code[:2] == "53"
 	}
 	var connect *pgconn.ConnectError
@@ -64,7 +63,10 @@ func unreachable(err error) bool {
 func writeProblem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(&huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}) // the client may be gone
+	problem := huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}
+	if err := json.NewEncoder(w).Encode(&problem); err != nil {
+		return // the client is gone
+	}
 }
 
 // unknownRoute answers for a path that is not ours, or that is not for this method.

@@ -74,7 +74,7 @@ func (a account) reaches(path string) (bool, error) {
 }
 
 func (a account) enters(dir fs.FileInfo) bool {
-	owner := dir.Sys().(*syscall.Stat_t)
+	owner := dir.Sys().(*syscall.Stat_t) //nolint:forcetypeassert // what Unix gives, always
 	switch {
 	case owner.Uid == a.credential.Uid:
 		return dir.Mode()&0o100 != 0

@@ -25,7 +25,7 @@ func freePorts(n int) ([]int, error) {
 			return ports, nil
 		}
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
-		listener, err := net.Listen("tcp", loopback(port))
+		listener, err := net.Listen("tcp", loopback(port)) //nolint:noctx // it answers at once
 		if err != nil {
 			continue
 		}

@@ -67,7 +67,7 @@ func usablePostgres(bin string, runAs account) int {
 			return 0
 		}
 	}
-	out, err := exec.Command(filepath.Join(bin, "postgres"), "--version").Output()
+	out, err := exec.Command(filepath.Join(bin, "postgres"), "--version").Output() //nolint:noctx // it answers at once
 	if err != nil {
 		return 0
 	}

@@ -180,6 +180,7 @@ func (p *Process) Err() error {
 func (p *Process) Stop() error {
 	p.stop()
 	<-p.done
+	//nolint:forcetypeassert // what Unix gives, always
 	if p.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL && !p.killed.Load() {
 		return fmt.Errorf("%s did not stop within %s of %s and was killed", p.options.Name, p.options.StopWithin, p.options.StopSignal)
 	}

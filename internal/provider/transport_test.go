@@ -193,7 +193,6 @@ func TestTransportSendsNothingThroughAnOpenBreaker(t *testing.T) {
 	call, body := &provider.Call{}, &closeNoticed{Reader: strings.NewReader("x")}
 	r, err := http.NewRequestWithContext(provider.WithCall(t.Context(), call), http.MethodPost, url, body)
 	require.NoError(t, err)
-	//nolint:bodyclose // there is no answer
 	_, err = w.transport.RoundTrip(r)
 
 	var failure *provider.Failure

@@ -29,8 +29,10 @@ func (s *Simulator) controlCalls() []controlCall {
 			`"percent_off": 10, "inactive": false}], all but code optional`, s.putPromotionCodes},
 		{"PUT /stripe/customers", `add or replace a customer: {"id": "cus_…", "email": "…", "name": "…", "country": "US", ` +
 			`"metadata": {}, "promotion_code": "promo_…", "created": "RFC3339", "deleted": false}, all optional`, s.putCustomer},
-		{"PUT /stripe/rejected-emails", `addresses that Stripe refuses, and the error code: {"ada@example.com": "email_invalid"}`,
-			s.putRejectedEmails},
+		{
+			"PUT /stripe/rejected-emails", `addresses that Stripe refuses, and the error code: {"ada@example.com": "email_invalid"}`,
+			s.putRejectedEmails,
+		},
 		{"PUT /stripe/rate-limit", `calls a second before 429: {"calls_per_second": 25}, 0 for no limit`, s.putRateLimit},
 		{"DELETE /stripe/idempotency-keys", "forget the stored answers, as Stripe does after 24 hours", s.deleteIdempotencyKeys},
 		{"GET /healthz", "whether the simulator runs", s.getHealth},
@@ -71,7 +73,9 @@ func writeControl(w http.ResponseWriter, call controlCall, r *http.Request) {
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(body) // fails only when the client has gone
+	if err := encoder.Encode(body); err != nil {
+		return // the client has gone
+	}
 }
 
 // badRequestError is the caller's mistake.

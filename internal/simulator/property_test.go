@@ -79,7 +79,7 @@ func (b bundle) createUntilKnown(ctx context.Context, account string) error {
 func (b bundle) exists(ctx context.Context, account string) bool {
 	for ctx.Err() == nil {
 		params := &stripe.CustomerListParams{Email: stripe.String(account + "@example.com")}
-		params.Context = ctx
+		params.Context = ctx //nolint:fatcontext // a field of the library's parameters, not a context kept
 		it := b.stripe().Customers.List(params)
 		found := it.Next()
 		if it.Err() == nil {

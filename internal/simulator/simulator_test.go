@@ -201,7 +201,7 @@ func TestStart_EndsWithItsContext(t *testing.T) {
 
 	cancel()
 	eventually(t, "connections are refused", func() bool {
-		response, err := http.Get(sim.ControlURL() + "/healthz") //nolint:noctx // the context is the one that ended
+		response, err := http.Get(sim.ControlURL() + "/healthz")
 		if err == nil {
 			_ = response.Body.Close()
 		}

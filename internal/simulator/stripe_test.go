@@ -167,7 +167,7 @@ func TestStripe_IdempotencyIgnoresTheOrderOfParameters(t *testing.T) {
 	t.Parallel()
 	b := setup(t, simulator.Config{})
 	post := func(body string) reply {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", b.StripeURL()+"/v1/customers", strings.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.StripeURL()+"/v1/customers", strings.NewReader(body))
 		require.NoError(t, err)
 		r.SetBasicAuth(simulator.DefaultStripeKey, "")
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

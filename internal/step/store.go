@@ -98,9 +98,9 @@ func Attention(ctx context.Context, db postgres.DB, after Cursor, limit int) ([]
 
 // Cursor is a place in the list of blocked steps; the zero value is its beginning.
 type Cursor struct {
-	BlockedAt  time.Time
-	WorkflowID string
-	Name       string
+	BlockedAt  time.Time `json:"blocked_at"`
+	WorkflowID string    `json:"workflow_id"`
+	Name       string    `json:"name"`
 }
 
 // Cursor is the place right after the step.

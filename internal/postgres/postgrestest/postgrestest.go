@@ -147,7 +147,7 @@ func startServer(ctx context.Context) (*server, error) {
 	}
 	s := &server{postgres: started, template: databaseName()}
 	if err := s.makeTemplate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("make a template database: %w", err), s.close())
+		return nil, errors.Join(fmt.Errorf("make a template database: %w", err), s.close()) //nolint:contextcheck // it ends what ctx may have ended
 	}
 	return s, nil
 }
