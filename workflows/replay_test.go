@@ -1,0 +1,60 @@
+package workflows_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/holdfast/holdfast/workflows"
+)
+
+const histories = "testdata/histories"
+
+// scenarios are the recorded histories. Records are never deleted: a change that one of them does
+// not replay under is versioned. New scenarios are recorded by make histories.
+func scenarios() []string {
+	return []string{
+		"straight", "outage", "wrong-key", "rejected-then-retried", "skipped", "changed-profile", "brought-with-promo", "gate-day",
+	}
+}
+
+func TestRecordedHistoriesReplay(t *testing.T) {
+	t.Parallel()
+	for _, scenario := range scenarios() {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			replayer := worker.NewWorkflowReplayer()
+			replayer.RegisterWorkflowWithOptions(workflows.CustomerOnboarding, workflow.RegisterOptions{Name: workflows.NameCustomerOnboarding})
+			replayer.RegisterWorkflowWithOptions(workflows.ProviderGate, workflow.RegisterOptions{Name: workflows.NameProviderGate})
+			replayer.RegisterWorkflowWithOptions(workflows.RepairSweep, workflow.RegisterOptions{Name: workflows.NameRepairSweep})
+			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, filepath.Join(histories, scenario+".json")))
+		})
+	}
+}
+
+func TestEveryRecordedHistoryIsListed(t *testing.T) {
+	t.Parallel()
+	files, err := os.ReadDir(histories)
+	require.NoError(t, err)
+	var recorded []string
+	for _, f := range files {
+		recorded = append(recorded, strings.TrimSuffix(f.Name(), ".json"))
+	}
+	require.ElementsMatch(t, scenarios(), recorded)
+}
+
+// No personal data is in a history of ours: what the scenarios' customers are called is not there.
+func TestRecordedHistoriesHoldNoPersonalData(t *testing.T) {
+	t.Parallel()
+	for _, scenario := range scenarios() {
+		recorded, err := os.ReadFile(filepath.Join(histories, scenario+".json"))
+		require.NoError(t, err)
+		require.NotContains(t, string(recorded), "example.com")
+		require.NotContains(t, string(recorded), "ZXhhbXBsZS5jb2") // the same in base64, as payloads are
+	}
+}
