@@ -127,6 +127,7 @@ func onStripe(ctx workflow.Context, summary string) workflow.Context {
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    time.Second,
 			BackoffCoefficient: blipBackoff,
+			MaximumInterval:    time.Minute,
 			MaximumAttempts:    BlipAttempts,
 		},
 	})

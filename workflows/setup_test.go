@@ -1,0 +1,262 @@
+package workflows_test
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/workflows"
+)
+
+const id = "u_1"
+
+// world is what a workflow sees of the rest of Holdfast: activities that answer as the test says.
+type world struct {
+	env *testsuite.TestWorkflowEnvironment
+
+	mu      sync.Mutex
+	plans   []workflows.Plan          // one for each PlanOnboarding; the last stays
+	answers map[string][]func() error // what each activity does, call by call; then it succeeds
+	calls   []string                  // activities, in the order in which they ran
+	at      []time.Duration           // when, since the start
+	parked  []workflows.ParkInput
+	skipped []string
+	inputs  []string // everything that went to an activity, as JSON
+	wakes   []workflows.WakeResult
+	probes  []workflows.ProbeInput
+	states  []provider.State // what each probe finds; an empty one stands for "as it was", and fails
+	newer   int              // how often a profile changes while it is being carried
+	began   time.Time
+}
+
+func setup(t *testing.T) *world {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	w := &world{env: suite.NewTestWorkflowEnvironment(), answers: map[string][]func() error{}}
+	w.env.SetTestTimeout(time.Minute)
+	w.began = w.env.Now()
+	w.plans = []workflows.Plan{{Steps: []workflows.PlannedStep{pending(customer.StepStripeCustomer)}}}
+	w.register(workflows.ActivityPlanOnboarding, func(_ context.Context, in workflows.PlanInput) (workflows.Plan, error) {
+		err := w.called(workflows.ActivityPlanOnboarding, in)
+		return w.nextPlan(), err
+	})
+	for _, name := range []string{
+		workflows.ActivityCreateStripeCustomer, workflows.ActivityVerifyStripeCustomer, workflows.ActivityClaimStripeCustomer,
+		workflows.ActivityApplyPromotionCode,
+	} {
+		w.register(name, func(_ context.Context, in workflows.CallInput) error { return w.called(name, in) })
+	}
+	w.register(workflows.ActivityFindPromotionCode, func(_ context.Context, in workflows.CallInput) (workflows.FindResult, error) {
+		return workflows.FindResult{ID: "promo_1"}, w.called(workflows.ActivityFindPromotionCode, in)
+	})
+	w.register(workflows.ActivityUpdateStripeProfile, func(_ context.Context, in workflows.CallInput) (workflows.UpdateResult, error) {
+		err := w.called(workflows.ActivityUpdateStripeProfile, in)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.newer--
+		return workflows.UpdateResult{Newer: w.newer >= 0}, err
+	})
+	w.register(workflows.ActivityParkStep, func(_ context.Context, in workflows.ParkInput) error {
+		err := w.called(workflows.ActivityParkStep, in)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.parked = append(w.parked, in)
+		return err
+	})
+	w.register(workflows.ActivitySkipStep, func(_ context.Context, in workflows.StepInput) error {
+		err := w.called(workflows.ActivitySkipStep, in)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.skipped = append(w.skipped, in.Step)
+		return err
+	})
+	w.registerGate()
+	return w
+}
+
+func (w *world) registerGate() {
+	w.register(workflows.ActivityProbeProvider, func(_ context.Context, in workflows.ProbeInput) (workflows.ProbeResult, error) {
+		if err := w.called(workflows.ActivityProbeProvider, in); err != nil {
+			return workflows.ProbeResult{}, err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.probes = append(w.probes, in)
+		state := provider.StateDegraded
+		if len(w.states) > 0 {
+			state, w.states = w.states[0], w.states[1:]
+		}
+		if state == "" {
+			return workflows.ProbeResult{}, temporal.NewApplicationError("stripe: transient: network", string(provider.Transient))
+		}
+		return workflows.ProbeResult{State: state, Since: w.env.Now()}, nil
+	})
+	w.register(workflows.ActivityWakeParked, func(_ context.Context, in workflows.WakeInput) (workflows.WakeResult, error) {
+		if err := w.called(workflows.ActivityWakeParked, in); err != nil {
+			return workflows.WakeResult{}, err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		result := workflows.WakeResult{Recovered: true, Since: w.env.Now()}
+		if len(w.wakes) > 0 {
+			result, w.wakes = w.wakes[0], w.wakes[1:]
+		}
+		return result, nil
+	})
+	w.register(workflows.ActivityRepairNeglected, func(context.Context, struct{}) (workflows.RepairResult, error) {
+		return workflows.RepairResult{Repaired: 7}, w.called(workflows.ActivityRepairNeglected, nil)
+	})
+}
+
+func (w *world) register(name string, do any) {
+	w.env.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
+}
+
+// called notes a call and gives the scripted failure of it.
+func (w *world) called(name string, input any) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	encoded, err := json.Marshal(input)
+	if err != nil {
+		return err
+	}
+	w.calls, w.at, w.inputs = append(w.calls, name), append(w.at, w.env.Now().Sub(w.began)), append(w.inputs, string(encoded))
+	script := w.answers[name]
+	if len(script) == 0 {
+		return nil
+	}
+	w.answers[name] = script[1:]
+	return script[0]()
+}
+
+func (w *world) nextPlan() workflows.Plan {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	plan := w.plans[0]
+	if len(w.plans) > 1 {
+		w.plans = w.plans[1:]
+	}
+	return plan
+}
+
+// script makes an activity's next calls fail so; a nil one succeeds.
+func (w *world) script(name string, failures ...error) {
+	for _, err := range failures {
+		w.answers[name] = append(w.answers[name], func() error { return err })
+	}
+}
+
+// count is how often an activity ran.
+func (w *world) count(name string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, called := range w.calls {
+		if called == name {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) after(d time.Duration, do func()) { w.env.RegisterDelayedCallback(do, d) }
+
+func (w *world) providerUp(p provider.Name) { w.env.SignalWorkflow(workflows.SignalProviderUp, p) }
+
+// run runs a customer's onboarding to its end.
+func (w *world) run(t *testing.T) workflows.StatusResult {
+	t.Helper()
+	w.env.ExecuteWorkflow(workflows.CustomerOnboarding, workflows.OnboardingInput{CustomerID: id})
+	require.True(t, w.env.IsWorkflowCompleted())
+	require.NoError(t, w.env.GetWorkflowError())
+	var result workflows.StatusResult
+	require.NoError(t, w.env.GetWorkflowResult(&result))
+	return result
+}
+
+func (w *world) status(t *testing.T) workflows.StatusResult {
+	t.Helper()
+	value, err := w.env.QueryWorkflow(workflows.QueryStatus)
+	require.NoError(t, err)
+	var status workflows.StatusResult
+	require.NoError(t, value.Get(&status))
+	return status
+}
+
+// update is what became of an update.
+type update struct {
+	accepted, completed bool
+	result              workflows.StatusResult
+	err                 error
+	at                  time.Duration
+}
+
+// say sends an update and tells, later, what became of it.
+func (w *world) say(name string, input any) *update {
+	u := &update{}
+	w.env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+		OnAccept: func() { u.accepted = true },
+		OnReject: func(err error) { u.err = err },
+		OnComplete: func(result any, err error) {
+			u.completed, u.err, u.at = true, err, w.env.Now().Sub(w.began)
+			if status, ok := result.(workflows.StatusResult); ok {
+				u.result = status
+			}
+		},
+	}, input)
+	return u
+}
+
+// noUpserts makes any change of search attributes a failure.
+func (w *world) noUpserts(t *testing.T) {
+	t.Helper()
+	w.env.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(mock.Arguments) { t.Error("search attributes were changed") }).Return(nil).Maybe()
+}
+
+// upserts notes the search attributes that are set, as name to value; one that is unset is left out.
+func (w *world) upserts() *[]map[string]string {
+	var all []map[string]string
+	w.env.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) {
+		attributes, _ := args.Get(0).(temporal.SearchAttributes)
+		set := map[string]string{}
+		for key, value := range attributes.GetUntypedValues() {
+			text, _ := value.(string)
+			set[key.GetName()] = text
+		}
+		all = append(all, set)
+	}).Return(nil).Maybe()
+	return &all
+}
+
+func pending(name string) workflows.PlannedStep {
+	return workflows.PlannedStep{Name: name, Provider: provider.Stripe, Status: step.Pending}
+}
+
+func plan(steps ...workflows.PlannedStep) workflows.Plan { return workflows.Plan{Steps: steps} }
+
+// failing is a provider's failure as the activities give it.
+func failing(class provider.Class, code string) error {
+	text := "stripe: " + string(class) + ": " + code
+	if class == provider.Transient || class == provider.RateLimited || class == provider.OutcomeUnknown {
+		return temporal.NewApplicationError(text, string(class))
+	}
+	return temporal.NewNonRetryableApplicationError(text, string(class), nil)
+}
+
+func times(n int, err error) []error {
+	all := make([]error, n)
+	for i := range all {
+		all[i] = err
+	}
+	return all
+}
