@@ -23,9 +23,6 @@ type migrateCommand struct {
 	Database config.Database `embed:""`
 }
 
-// Validate is called by the parser.
-func (c *migrateCommand) Validate() error { return c.Database.Validate() }
-
 // Run brings the database up to date. Replicas may do so at the same time.
 func (c *migrateCommand) Run(ctx context.Context) error {
 	pool, err := postgres.Open(ctx, c.Database.URL)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.temporal.io/sdk/client"
@@ -35,7 +34,10 @@ type serveCommand struct {
 
 // Validate is called by the parser.
 func (c *serveCommand) Validate() error {
-	if err := c.Database.Validate(); err != nil {
+	if err := config.CheckAddress("HOLDFAST_LISTEN", c.Listen); err != nil {
+		return err
+	}
+	if err := config.CheckAddress("HOLDFAST_METRICS_LISTEN", c.Metrics); err != nil {
 		return err
 	}
 	app, err := config.ParseKeys(c.APIKeys, config.ScopeCustomers, config.ScopePayouts)
@@ -46,7 +48,9 @@ func (c *serveCommand) Validate() error {
 	if err != nil {
 		return fmt.Errorf("HOLDFAST_OPERATOR_KEYS: %w", err)
 	}
-	c.keys = slices.Concat(app, operators)
+	if c.keys, err = app.And(operators); err != nil {
+		return fmt.Errorf("HOLDFAST_API_KEYS and HOLDFAST_OPERATOR_KEYS: %w", err)
+	}
 	if len(c.keys) == 0 {
 		return errors.New("HOLDFAST_API_KEYS and HOLDFAST_OPERATOR_KEYS are not set: nobody could call the API")
 	}
@@ -108,6 +112,6 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	group.Go(func() error { api.Run(ctx); return nil })
 	group.Go(func() error { return httpserver.Run(ctx, "HOLDFAST_METRICS_LISTEN", c.Metrics, metrics) })
 	group.Go(func() error { return httpserver.Run(ctx, "HOLDFAST_LISTEN", c.Listen, api.Handler()) })
-	t.Logger().InfoContext(ctx, "serving", "listen", c.Listen, "metrics", c.Metrics)
+	t.Logger().InfoContext(ctx, "starting to serve", "listen", c.Listen, "metrics", c.Metrics)
 	return group.Wait()
 }

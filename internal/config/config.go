@@ -4,13 +4,19 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"net"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"google.golang.org/grpc"
@@ -53,11 +59,17 @@ func Exit(name string, err error) int {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, oneLine(err))
 	if _, ok := errors.AsType[*UsageError](err); ok {
 		return ExitUsage
 	}
 	return ExitFailed
+}
+
+// oneLine is an error's text for people and logs; some libraries put every address that they tried on
+// a line of its own.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\t' }), " ")
 }
 
 // Database names Postgres.
@@ -70,13 +82,37 @@ func (d Database) Validate() error {
 	if d.URL == "" {
 		return errors.New("DATABASE_URL is not set: it names the database, as in postgres://user:password@host:5432/name")
 	}
+	if _, err := pgconn.ParseConfig(d.URL); err != nil { // which quotes what may be a password
+		return errors.New("DATABASE_URL cannot be read: it must be like postgres://user:password@host:5432/name, " +
+			"with special characters in the password percent-encoded")
+	}
 	return nil
 }
 
 // Log says what is logged and how.
 type Log struct {
 	Level  slog.Level `name:"log-level" env:"HOLDFAST_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	Format string     `name:"log-format" env:"HOLDFAST_LOG_FORMAT" default:"json" enum:"json,text" help:"json or text."`
+	Format string     `name:"log-format" env:"HOLDFAST_LOG_FORMAT" default:"json" help:"json or text."`
+}
+
+// Validate is called by the parser.
+func (l Log) Validate() error {
+	if l.Format != "json" && l.Format != "text" {
+		return errors.New("HOLDFAST_LOG_FORMAT must be json or text")
+	}
+	return nil
+}
+
+// CheckAddress says what is wrong with the address to listen on that a variable gives.
+func CheckAddress(variable, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%s must be host:port, as in 127.0.0.1:8080", variable)
+	}
+	return nil
 }
 
 // Stripe says how to reach Stripe, and how fast.
@@ -88,8 +124,8 @@ type Stripe struct {
 
 // Validate is called by the parser.
 func (s Stripe) Validate() error {
-	if s.RateLimit <= 0 {
-		return errors.New("STRIPE_RATE_LIMIT must be above 0, in calls a second")
+	if !(s.RateLimit > 0) || math.IsInf(s.RateLimit, 1) { // which also refuses what is not a number
+		return errors.New("STRIPE_RATE_LIMIT must be a number above 0, in calls a second")
 	}
 	if s.SecretKey == "" {
 		return nil
@@ -115,9 +151,8 @@ func TemporalOptions(dial ...grpc.DialOption) (client.Options, error) {
 	if err != nil {
 		return client.Options{}, &UsageError{fmt.Errorf("TEMPORAL_* cannot be read: %w", err)}
 	}
-	if options.Namespace == "" {
-		options.Namespace = client.DefaultNamespace
-	}
+	options.HostPort = cmp.Or(options.HostPort, client.DefaultHostPort) // errors name it
+	options.Namespace = cmp.Or(options.Namespace, client.DefaultNamespace)
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, dial...)
 	return options, nil
 }

@@ -49,6 +49,18 @@ func (k Keys) Find(secret string) (Key, bool) {
 	return found, ok
 }
 
+// And puts other keys beside these. A secret in both would have two meanings, and is refused.
+func (k Keys) And(others Keys) (Keys, error) {
+	if slices.ContainsFunc(others, k.haveSecretOf) {
+		return nil, errors.New("have a secret in common")
+	}
+	return slices.Concat(k, others), nil
+}
+
+func (k Keys) haveSecretOf(other Key) bool {
+	return slices.ContainsFunc(k, func(key Key) bool { return key.sum == other.sum })
+}
+
 var (
 	keyName   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 	errKeyFmt = errors.New("must be a comma-separated list of name:secret or name:sha256:HEX, each with @customers+payouts-style scopes if they are not all")
@@ -69,8 +81,8 @@ func ParseKeys(list string, allowed ...Scope) (Keys, error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %d %w", i+1, err)
 		}
-		if slices.ContainsFunc(keys, func(k Key) bool { return k.Name == key.Name && k.sum == key.sum }) {
-			return nil, fmt.Errorf("entry %d is there twice", i+1)
+		if keys.haveSecretOf(key) {
+			return nil, fmt.Errorf("entry %d has the secret of an entry before it", i+1)
 		}
 		keys = append(keys, key)
 	}

@@ -4,6 +4,7 @@ package httpserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,6 +39,9 @@ func Run(ctx context.Context, variable, address string, handler http.Handler) er
 	case <-ctx.Done():
 		draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
-		return server.Shutdown(draining)
+		if err := server.Shutdown(draining); err != nil {
+			return errors.Join(fmt.Errorf("stop serving on %s: requests were still under way after %s: %w", address, drainTimeout, err), server.Close())
+		}
+		return nil
 	}
 }
