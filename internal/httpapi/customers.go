@@ -115,30 +115,30 @@ const (
 )
 
 func (a *API) routeCustomers() {
-	huma.Register(a.huma, keyed(huma.Operation{
+	huma.Register(a.huma, alsoAnswers[Customer](a, keyed(huma.Operation{
 		OperationID: "create-customer", Method: http.MethodPost, Path: "/v1/customers", Tags: []string{tagCustomers},
 		Summary:       "Create a customer",
 		Description:   "Works with every provider and Temporal down. The same id and content again answers 200, other content 409.",
-		DefaultStatus: http.StatusCreated, Errors: []int{400, 409, 413, 415, 422},
-	}, config.ScopeCustomers), a.createCustomer)
+		DefaultStatus: http.StatusCreated, Errors: []int{400, 409, 413, 415, 422, 503},
+	}, config.ScopeCustomers), http.StatusOK, "It was there already, with this content."), a.createCustomer)
 	huma.Register(a.huma, keyed(huma.Operation{
 		OperationID: "get-customer", Method: http.MethodGet, Path: "/v1/customers/{id}", Tags: []string{tagCustomers},
 		Summary:     "Read a customer",
 		Description: "Also repairs, in the background, what nothing works on.",
-		Errors:      []int{404},
+		Errors:      []int{404, 503},
 	}, config.ScopeCustomers, config.ScopeOps), a.getCustomer)
 	huma.Register(a.huma, keyed(huma.Operation{
 		OperationID: "change-customer", Method: http.MethodPatch, Path: "/v1/customers/{id}", Tags: []string{tagCustomers},
 		Summary:     "Change e-mail or name",
 		Description: "Carried to the provider durably.",
-		Errors:      []int{400, 404, 413, 415, 422},
+		Errors:      []int{400, 404, 413, 415, 422, 503},
 	}, config.ScopeCustomers), a.changeCustomer)
-	huma.Register(a.huma, keyed(huma.Operation{
+	huma.Register(a.huma, alsoAnswers[Customer](a, keyed(huma.Operation{
 		OperationID: "ensure-billing", Method: http.MethodPost, Path: "/v1/customers/{id}/ensure-billing", Tags: []string{tagCustomers},
 		Summary:     "Make sure that the customer can be billed",
 		Description: "200 when the Stripe customer is there; 202 while it waits on the provider, and goes on by itself.",
-		Errors:      []int{404, 422},
-	}, config.ScopeCustomers), a.ensureBilling)
+		Errors:      []int{404, 422, 503},
+	}, config.ScopeCustomers), http.StatusAccepted, "Not yet: it goes on by itself."), a.ensureBilling)
 }
 
 func (a *API) createCustomer(ctx context.Context, in *struct{ Body newCustomer }) (*customerAnswer, error) {
@@ -154,8 +154,16 @@ func (a *API) createCustomer(ctx context.Context, in *struct{ Body newCustomer }
 	return answer(http.StatusCreated, c), nil
 }
 
+// find reads a customer. What cannot be an id is nobody's, and Postgres would not even take some of it.
+func (a *API) find(ctx context.Context, id string) (customer.Customer, error) {
+	if !customer.ValidID(id) {
+		return customer.Customer{}, customer.ErrNotFound
+	}
+	return a.customers.Get(ctx, id)
+}
+
 func (a *API) getCustomer(ctx context.Context, in *InCustomer) (*customerAnswer, error) {
-	c, err := a.customers.Get(ctx, in.ID)
+	c, err := a.find(ctx, in.ID)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
@@ -169,6 +177,9 @@ func (a *API) changeCustomer(ctx context.Context, in *struct {
 	Body customer.Change
 },
 ) (*customerAnswer, error) {
+	if !customer.ValidID(in.ID) {
+		return nil, a.fail(ctx, customer.ErrNotFound)
+	}
 	c, err := a.customers.Change(ctx, in.ID, in.Body, func(version int) outbox.Message { return workflows.ChangeProfile(in.ID, version) })
 	if err != nil {
 		return nil, a.fail(ctx, err)
@@ -183,7 +194,7 @@ func (a *API) ensureBilling(ctx context.Context, in *struct {
 	WaitMS int64 `query:"wait_ms" minimum:"0" maximum:"30000" default:"0" doc:"How long to wait, in milliseconds."`
 },
 ) (*customerAnswer, error) {
-	c, err := a.customers.Get(ctx, in.ID)
+	c, err := a.find(ctx, in.ID)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
@@ -192,7 +203,7 @@ func (a *API) ensureBilling(ctx context.Context, in *struct {
 	}
 	if err := a.askWorkflow(ctx, in.ID, in.WaitMS); err != nil {
 		// Temporal is away, or has no room for another update: the outbox starts the work.
-		a.deps.Log.WarnContext(ctx, "ensure-billing goes by the outbox", "customer_id", in.ID, "error", err)
+		a.log(ctx).WarnContext(ctx, "ensure-billing goes by the outbox", "customer_id", in.ID, "error", err)
 		if err := a.startLater(ctx, in.ID); err != nil {
 			return nil, a.fail(ctx, err)
 		}

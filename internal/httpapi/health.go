@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -28,8 +29,18 @@ type aliveAnswer struct {
 	}
 }
 
-// askTimeout bounds each of the two questions.
-const askTimeout = 2 * time.Second
+// Bounds of the two questions. A probe of a load balancer often waits one second, and a Temporal
+// that hangs must not make us look unready.
+const (
+	askPostgresTimeout = 2 * time.Second
+	askTemporalTimeout = 500 * time.Millisecond
+)
+
+// Patterns of the probes.
+const (
+	routeHealthz = "GET /healthz"
+	routeReadyz  = "GET /readyz"
+)
 
 func (a *API) routeHealth() {
 	huma.Register(a.huma, huma.Operation{
@@ -39,31 +50,46 @@ func (a *API) routeHealth() {
 		alive.Body.Status = "ok"
 		return alive, nil
 	})
-	huma.Register(a.huma, huma.Operation{
+	huma.Register(a.huma, alsoAnswers[Readiness](a, huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{tagHealth},
-		Summary: "Requests can be taken: Postgres answers and is migrated", Errors: []int{503},
-	}, a.readiness)
+		Summary: "Requests can be taken: Postgres answers and is migrated",
+	}, http.StatusServiceUnavailable, "Requests cannot be taken."), a.readiness)
 }
 
 func (a *API) readiness(ctx context.Context, _ *struct{}) (*readinessAnswer, error) {
-	answer := &readinessAnswer{Status: http.StatusOK, Body: Readiness{Postgres: "ok", Temporal: a.temporalState(ctx)}}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	if err := a.deps.Pool.Ping(ctx); err != nil {
-		answer.Status, answer.Body.Postgres = http.StatusServiceUnavailable, "unreachable"
-		return answer, nil
-	}
-	if err := postgres.RequireMigrated(ctx, a.deps.Pool); err != nil {
-		answer.Status, answer.Body.Postgres = http.StatusServiceUnavailable, "not_migrated"
+	answer := &readinessAnswer{Status: http.StatusOK, Body: Readiness{Postgres: a.postgresState(ctx), Temporal: a.temporalState(ctx)}}
+	if answer.Body.Postgres != stateOK {
+		answer.Status = http.StatusServiceUnavailable
 	}
 	return answer, nil
 }
 
+// States of what we depend on.
+const (
+	stateOK          = "ok"
+	stateUnreachable = "unreachable"
+	stateNotMigrated = "not_migrated"
+)
+
+func (a *API) postgresState(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, askPostgresTimeout)
+	defer cancel()
+	err := postgres.RequireMigrated(ctx, a.deps.Pool)
+	switch {
+	case errors.Is(err, postgres.ErrNotMigrated):
+		return stateNotMigrated
+	case err != nil:
+		return stateUnreachable
+	default:
+		return stateOK
+	}
+}
+
 func (a *API) temporalState(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, askTemporalTimeout)
 	defer cancel()
 	if _, err := a.deps.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return "unreachable"
+		return stateUnreachable
 	}
-	return "ok"
+	return stateOK
 }

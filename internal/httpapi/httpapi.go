@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -71,7 +73,7 @@ func New(deps Deps) *API {
 }
 
 // Handler answers requests.
-func (a *API) Handler() http.Handler { return a.recovering(a.logged(a.mux)) }
+func (a *API) Handler() http.Handler { return identified(a.logged(a.recovering(a.mux))) }
 
 // Describe gives the API's description, OpenAPI 3.1 in JSON.
 func Describe() ([]byte, error) {
@@ -85,6 +87,19 @@ func Describe() ([]byte, error) {
 	}
 	indented.WriteByte('\n')
 	return indented.Bytes(), nil
+}
+
+// alsoAnswers adds to an operation's description a second status with a body of type T. huma knows
+// of one alone.
+func alsoAnswers[T any](a *API, o huma.Operation, status int, description string) huma.Operation {
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+	if o.Responses == nil {
+		o.Responses = map[string]*huma.Response{}
+	}
+	o.Responses[strconv.Itoa(status)] = &huma.Response{
+		Description: description, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
+	}
+	return o
 }
 
 const (
@@ -104,7 +119,7 @@ func humaConfig() huma.Config {
 	c.DocsPath = ""     // ours is served without scripts from elsewhere
 	c.SchemasPath = ""  // /openapi.json has them
 	c.CreateHooks = nil // no $schema in every answer
-	c.Transformers = []huma.Transformer{withoutValues}
+	c.Transformers = []huma.Transformer{tidyProblem}
 	c.RejectUnknownQueryParameters = true
 	return c
 }

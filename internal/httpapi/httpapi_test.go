@@ -1,7 +1,9 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +20,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -40,18 +45,27 @@ type bundle struct {
 	pool     *pgxpool.Pool
 	temporal *scriptedTemporal
 	notified *counter
+	observed *observations
+	log      *syncBuffer
 }
 
 func setup(t *testing.T) bundle {
 	t.Helper()
-	pool := postgrestest.New(t)
+	return setupOn(t, postgrestest.New(t))
+}
+
+func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
+	t.Helper()
 	app, err := config.ParseKeys("app:"+appKey+",payer:"+payoutsKey+"@payouts", config.ScopeCustomers, config.ScopePayouts)
 	require.NoError(t, err)
 	operators, err := config.ParseKeys("olga:"+operatorKey, config.ScopeOps)
 	require.NoError(t, err)
-	b := bundle{pool: pool, temporal: &scriptedTemporal{}, notified: &counter{}}
+	keys, err := app.And(operators)
+	require.NoError(t, err)
+	b := bundle{pool: pool, temporal: &scriptedTemporal{}, notified: &counter{}, observed: &observations{}, log: &syncBuffer{}}
 	api := httpapi.New(httpapi.Deps{
-		Pool: pool, Temporal: b.temporal, Keys: append(app, operators...), Notify: b.notified.add, Log: slog.New(slog.DiscardHandler),
+		Pool: pool, Temporal: b.temporal, Keys: keys, Notify: b.notified.add, Requests: b.observed,
+		Log: slog.New(slog.NewJSONHandler(b.log, nil)),
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
@@ -80,31 +94,78 @@ func (c *counter) add() {
 	c.n++
 }
 
+// observations are what the API told its metrics.
+type observations struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+func (o *observations) ObserveRequest(_ context.Context, method, route string, status int, _ time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen = append(o.seen, fmt.Sprintf("%s [%s] %d", method, route, status))
+}
+
+func (o *observations) all() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.seen)
+}
+
+// syncBuffer is a log that is read while it is written.
+type syncBuffer struct {
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func (s *syncBuffer) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Write(line)
+}
+
+func (s *syncBuffer) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.String()
+}
+
 // scriptedTemporal answers updates as it is told. Its zero value is a Temporal that is away.
 type scriptedTemporal struct {
 	mu      sync.Mutex
-	update  func(name string) error
+	update  func(ctx context.Context) error
+	health  func(ctx context.Context) error
 	updates []string
+	started []client.StartWorkflowOptions
+	bounds  []time.Duration // how long each update was given
 }
 
 var errAway = errors.New("connection refused")
 
-func (s *scriptedTemporal) NewWithStartWorkflowOperation(client.StartWorkflowOptions, any, ...any) client.WithStartWorkflowOperation {
+func (s *scriptedTemporal) NewWithStartWorkflowOperation(o client.StartWorkflowOptions, _ any, _ ...any) client.WithStartWorkflowOperation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = append(s.started, o)
 	return nil
 }
 
-func (s *scriptedTemporal) UpdateWithStartWorkflow(_ context.Context, o client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+func (s *scriptedTemporal) UpdateWithStartWorkflow(ctx context.Context, o client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.updates = append(s.updates, o.UpdateOptions.UpdateName)
+	deadline, _ := ctx.Deadline()
+	s.bounds = append(s.bounds, time.Until(deadline))
 	if s.update == nil {
 		return nil, errAway
 	}
-	return decided{s.update(o.UpdateOptions.UpdateName)}, nil
+	return decided{s.update(ctx)}, nil
 }
 
-func (s *scriptedTemporal) CheckHealth(context.Context, *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {
-	return nil, errAway
+func (s *scriptedTemporal) CheckHealth(ctx context.Context, _ *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {
+	if s.health == nil {
+		return nil, errAway
+	}
+	return &client.CheckHealthResponse{}, s.health(ctx)
 }
 
 type decided struct{ err error }
@@ -214,8 +275,13 @@ func TestBadInputNamesTheField(t *testing.T) {
 		status   int
 		location string
 	}{
-		"no e-mail":                {json(`{"id":"u_1"}`), 422, "body"},
-		"no id":                    {json(`{"email":"a@example.com"}`), 422, "body"},
+		"no e-mail":                {json(`{"id":"u_1"}`), 422, "body.email"},
+		"no id":                    {json(`{"email":"a@example.com"}`), 422, "body.id"},
+		"empty id":                 {json(`{"id":"","email":"a@example.com"}`), 422, "body.id"},
+		"NUL in the name":          {json(`{"id":"u_1","email":"a@example.com","name":"\u0000"}`), 422, "body.name"},
+		"metadata of a wrong type": {json(`{"id":"u_1","email":"a@example.com","metadata":{"seats":7}}`), 422, "body.metadata.seats"},
+		"more after the JSON":      {json(`{"id":"u_1","email":"a@example.com"} {}`), 400, ""},
+		"no body":                  {json(""), 400, ""},
 		"malformed e-mail":         {json(`{"id":"u_1","email":"nobody"}`), 422, "body.email"},
 		"an e-mail as id":          {json(`{"id":"a@example.com","email":"a@example.com"}`), 422, "body.id"},
 		"malformed country":        {json(`{"id":"u_1","email":"a@example.com","country":"usa"}`), 422, "body.country"},
@@ -227,6 +293,10 @@ func TestBadInputNamesTheField(t *testing.T) {
 		"a list":                   {json(`[]`), 422, "body"},
 		"oversized body":           {json(`{"id":"u_1","email":"a@example.com","name":"` + strings.Repeat("x", 1<<20) + `"}`), 413, ""},
 		"unknown customer":         {[3]string{"GET", "/v1/customers/nobody", ""}, 404, "path.id"},
+		"an id with a NUL":         {[3]string{"GET", "/v1/customers/%00", ""}, 404, "path.id"},
+		"an id that is no UTF-8":   {[3]string{"GET", "/v1/customers/%ff", ""}, 404, "path.id"},
+		"change of no UTF-8":       {[3]string{"PATCH", "/v1/customers/%ff", `{"name":"x"}`}, 404, "path.id"},
+		"ensure for no UTF-8":      {[3]string{"POST", "/v1/customers/%ff/ensure-billing", ""}, 404, "path.id"},
 		"change of nobody":         {[3]string{"PATCH", "/v1/customers/nobody", `{"name":"x"}`}, 404, "path.id"},
 		"change of nothing":        {[3]string{"PATCH", "/v1/customers/there", `{}`}, 422, "body.email"},
 		"change to no e-mail":      {[3]string{"PATCH", "/v1/customers/there", `{"email":""}`}, 422, "body.email"},
@@ -254,6 +324,142 @@ func TestBadInputNamesTheField(t *testing.T) {
 	})
 }
 
+func TestManyCreationsOfOneIDAreOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const creations = 200
+	statuses := make([]int, creations)
+	var wg sync.WaitGroup
+	for i := range creations {
+		wg.Go(func() {
+			statuses[i] = b.call(t, "POST", "/v1/customers", appKey, `{"id":"u_1","email":"a@example.com"}`).status
+		})
+	}
+	wg.Wait()
+
+	slices.Sort(statuses)
+	require.Equal(t, append(slices.Repeat([]int{http.StatusOK}, creations-1), http.StatusCreated), statuses)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM customers`))
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM steps`))
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox`))
+}
+
+func TestChangeIsStoredAndHandedOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, `UPDATE steps SET status = 'done'`)
+
+	first := b.call(t, "PATCH", "/v1/customers/u_1", appKey, `{"email":"new@example.com"}`)
+	again := b.call(t, "PATCH", "/v1/customers/u_1", appKey, `{"email":"new@example.com"}`)
+
+	for _, r := range []reply{first, again} {
+		require.Equal(t, http.StatusOK, r.status, r.text)
+		require.Equal(t, "new@example.com", r.body["email"])
+		require.Equal(t, "onboarding", r.body["status"])
+	}
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM steps WHERE name = 'stripe_profile' AND status = 'pending'`))
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'signal' = 'profile_changed'`))
+}
+
+func TestOversizedBodyOfUnknownLength(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.call(t, "POST", "/v1/customers", appKey, `{"name":"`+strings.Repeat("x", 1<<20)+`"}`, func(r *http.Request) { r.ContentLength = -1 })
+	requireProblem(t, r, http.StatusRequestEntityTooLarge, "")
+}
+
+func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.call(t, "DELETE", "/v1/customers/u_1", appKey, "")
+	requireProblem(t, r, http.StatusMethodNotAllowed, "")
+	require.Equal(t, "GET, PATCH", r.header.Get("Allow"))
+}
+
+func TestTheNameOfTheSchemeIsInAnyCase(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	r := b.call(t, "GET", "/v1/customers/u_1", "", "", func(r *http.Request) { r.Header.Set("Authorization", "bearer "+appKey) })
+	require.Equal(t, http.StatusOK, r.status)
+}
+
+func TestRequestsAreLoggedAndCountedWithoutPersonalData(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	r := b.call(t, "GET", "/v1/customers/u_1", appKey, "")
+	b.call(t, "GET", "/v1/nothing", appKey, "")
+	b.call(t, "GET", "/healthz", "", "")
+	b.call(t, "POST", "/v1/customers", appKey, `{"id":"u_2","email":"malformed.example.com"}`)
+
+	require.Eventually(t, func() bool { return len(b.observed.all()) == 5 }, time.Minute, time.Millisecond)
+	require.Equal(t, []string{
+		"POST [POST /v1/customers] 201", "GET [GET /v1/customers/{id}] 200", "GET [/] 404", "GET [GET /healthz] 200", "POST [POST /v1/customers] 422",
+	}, b.observed.all())
+	require.Eventually(t, func() bool { return strings.Count(b.log.text(), "\n") == 4 }, time.Minute, time.Millisecond)
+	var line map[string]any
+	require.NoError(t, json.Unmarshal([]byte(strings.Split(b.log.text(), "\n")[1]), &line))
+	require.Equal(t, "GET /v1/customers/{id}", line["route"])
+	require.InDelta(t, http.StatusOK, line["status"], 0)
+	require.Equal(t, "app", line["key"])
+	require.Equal(t, r.header.Get("Request-Id"), line["request_id"])
+	for _, private := range []string{"example.com", appKey, "u_1", "healthz"} {
+		require.NotContains(t, b.log.text(), private)
+	}
+}
+
+func TestOurOwnFaultsAreLoggedAndNotShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `DROP TABLE outbox`)
+	r := b.call(t, "POST", "/v1/customers", appKey, `{"id":"u_1","email":"a@example.com"}`)
+	requireProblem(t, r, http.StatusInternalServerError, "")
+	require.NotContains(t, r.text, "outbox")
+	require.Contains(t, b.log.text(), `relation \"outbox\" does not exist`)
+	require.Contains(t, b.log.text(), r.header.Get("Request-Id"))
+	require.NotContains(t, b.log.text(), "example.com")
+}
+
+func TestAPanicIsAnsweredAndSurvived(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.temporal.update = func(context.Context) error { panic("a mistake of ours") }
+	r := b.call(t, "POST", "/v1/customers/u_1/ensure-billing", appKey, "")
+	requireProblem(t, r, http.StatusInternalServerError, "")
+	require.NotContains(t, r.text, "mistake")
+	require.Contains(t, b.log.text(), "a mistake of ours")
+	require.Contains(t, b.log.text(), r.header.Get("Request-Id"))
+	require.Contains(t, b.observed.all(), "POST [POST /v1/customers/{id}/ensure-billing] 500")
+	require.Equal(t, http.StatusOK, b.call(t, "GET", "/v1/customers/u_1", appKey, "").status)
+}
+
+func TestADatabaseThatIsAway(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.New(t.Context(), "postgres://holdfast@127.0.0.1:1/holdfast") // nobody listens there
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	b := setupOn(t, pool)
+	requireProblem(t, b.call(t, "POST", "/v1/customers", appKey, `{"id":"u_1","email":"a@example.com"}`), http.StatusServiceUnavailable, "")
+	requireProblem(t, b.call(t, "GET", "/v1/customers/u_1", appKey, ""), http.StatusServiceUnavailable, "")
+	r := b.call(t, "GET", "/readyz", "", "")
+	require.Equal(t, http.StatusServiceUnavailable, r.status)
+	require.Equal(t, "unreachable", r.body["postgres"])
+	require.Equal(t, http.StatusOK, b.call(t, "GET", "/healthz", "", "").status)
+}
+
+func TestReadinessNeedsTheMigrations(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.New(t.Context(), postgrestest.UnmigratedURL(t))
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	r := setupOn(t, pool).call(t, "GET", "/readyz", "", "")
+	require.Equal(t, http.StatusServiceUnavailable, r.status)
+	require.Equal(t, "not_migrated", r.body["postgres"])
+}
+
 func TestWrongContentType(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -273,6 +479,7 @@ func TestKeysAndScopes(t *testing.T) {
 	}{
 		"no key":                               {"GET", "/v1/customers/u_1", "", 401},
 		"a wrong key":                          {"GET", "/v1/customers/u_1", "nonsense", 401},
+		"a key in front of another":            {"GET", "/v1/customers/u_1", appKey + " " + appKey, 401},
 		"a key without the scope":              {"GET", "/v1/customers/u_1", payoutsKey, 403},
 		"the app's key":                        {"GET", "/v1/customers/u_1", appKey, 200},
 		"an operator may read a customer":      {"GET", "/v1/customers/u_1", operatorKey, 200},
@@ -326,13 +533,41 @@ func TestEnsureBillingWaitsForTheWorkflow(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.create(t, "u_1")
-	b.temporal.update = func(string) error {
+	b.temporal.update = func(context.Context) error {
 		b.exec(t, `UPDATE customers SET stripe_customer_id = 'cus_1', stripe_bound_at = now(); UPDATE steps SET status = 'done'`)
 		return nil
 	}
 	r := b.call(t, "POST", "/v1/customers/u_1/ensure-billing?wait_ms=1000", appKey, "")
 	require.Equal(t, http.StatusOK, r.status, r.text)
 	require.Equal(t, []string{workflows.UpdateEnsure}, b.temporal.updates)
+	require.Equal(t, "onboarding/u_1", b.temporal.started[0].ID)
+	require.Equal(t, enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING, b.temporal.started[0].WorkflowIDConflictPolicy)
+	require.Greater(t, b.temporal.bounds[0], time.Second, "the workflow's own answer comes first")
+	require.Less(t, b.temporal.bounds[0], 10*time.Second)
+}
+
+func TestEnsureBillingLeavesTheWorkToARunningWorkflow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, `DELETE FROM outbox`)
+	b.temporal.update = func(context.Context) error { return nil } // heard, and the wait ended
+	r := b.call(t, "POST", "/v1/customers/u_1/ensure-billing", appKey, "")
+	require.Equal(t, http.StatusAccepted, r.status, r.text)
+	require.Zero(t, b.count(t, `SELECT count(*) FROM outbox`))
+}
+
+func TestEnsureBillingOfAWorkflowThatTakesNoMoreUpdates(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, `DELETE FROM outbox`)
+	b.temporal.update = func(context.Context) error {
+		return serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT, "updates")
+	}
+	r := b.call(t, "POST", "/v1/customers/u_1/ensure-billing", appKey, "")
+	require.Equal(t, http.StatusAccepted, r.status, r.text)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'onboarding/u_1'`))
 }
 
 func TestAnUnconfirmedStripeCustomerIsNotShown(t *testing.T) {
@@ -355,6 +590,40 @@ func TestReadingRepairsInTheBackground(t *testing.T) {
 	}, time.Minute, 10*time.Millisecond)
 }
 
+// S6: whatever becomes of the repairs, reads are answered.
+func TestReadsDoNotWaitForRepairs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	keys, err := config.ParseKeys("app:"+appKey, config.ScopeCustomers)
+	require.NoError(t, err)
+	// Nothing runs that would make the repairs.
+	api := httpapi.New(httpapi.Deps{Pool: b.pool, Temporal: b.temporal, Keys: keys, Log: slog.New(slog.DiscardHandler)}).Handler()
+	for range httpapi.MaxRepairs + 10 {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/customers/u_1", nil)
+		r.Header.Set("Authorization", "Bearer "+appKey)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		require.Equal(t, http.StatusOK, w.Code)
+	}
+}
+
+func TestReadingACustomerThatWaitsForAPersonRepairsNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, id := range []string{"waiting", "forgotten"} {
+		b.create(t, id)
+	}
+	b.exec(t, `DELETE FROM outbox; UPDATE customers SET updated_at = now() - interval '1 day'; UPDATE steps SET updated_at = now() - interval '1 day'`)
+	b.exec(t, blockOnPerson+` WHERE customer_id = 'waiting'`)
+	b.call(t, "GET", "/v1/customers/waiting", appKey, "")
+	b.call(t, "GET", "/v1/customers/forgotten", appKey, "") // they are looked into in turn
+	require.Eventually(t, func() bool {
+		return b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'onboarding/forgotten'`) == 1
+	}, time.Minute, 10*time.Millisecond)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox`))
+}
+
 const blockOnPerson = `UPDATE steps SET status = 'blocked', waits_for = 'person', blocked_at = now(), last_error = 'stripe: rejected: email_invalid'`
 
 func TestVerdictsReachTheWorkflowAndAreRecorded(t *testing.T) {
@@ -362,7 +631,7 @@ func TestVerdictsReachTheWorkflowAndAreRecorded(t *testing.T) {
 	b := setup(t)
 	b.create(t, "u_1")
 	b.exec(t, blockOnPerson)
-	b.temporal.update = func(string) error { return nil }
+	b.temporal.update = func(context.Context) error { return nil }
 
 	retried := b.call(t, "POST", "/v1/ops/customers/u_1/steps/stripe_customer/retry", operatorKey, `{"note":"mended"}`)
 	skipped := b.call(t, "POST", "/v1/ops/customers/u_1/steps/stripe_customer/skip", operatorKey, "")
@@ -374,6 +643,28 @@ func TestVerdictsReachTheWorkflowAndAreRecorded(t *testing.T) {
 		WHERE actor = 'olga' AND action = 'retry' AND note = 'mended' AND subject = 'onboarding/u_1/stripe_customer'`))
 }
 
+// What was decided is recorded, also for an operator who did not wait for the answer.
+func TestVerdictOfAnOperatorWhoLeft(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.exec(t, blockOnPerson)
+	ctx, leave := context.WithCancel(t.Context())
+	b.temporal.update = func(ctx context.Context) error {
+		leave()
+		<-ctx.Done() // the API has noticed
+		return nil
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+"/v1/ops/customers/u_1/steps/stripe_customer/skip", nil)
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+operatorKey)
+	_, err = http.DefaultClient.Do(request)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Eventually(t, func() bool {
+		return b.count(t, `SELECT count(*) FROM operator_actions WHERE actor = 'olga' AND action = 'skip'`) == 1
+	}, time.Minute, 10*time.Millisecond)
+}
+
 func TestVerdictsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -383,9 +674,14 @@ func TestVerdictsThatDoNotFit(t *testing.T) {
 	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, ""), http.StatusConflict, "path.step")
 	requireProblem(t, b.call(t, "POST", path("u_1", "nonsense"), operatorKey, ""), http.StatusNotFound, "path.step")
 	requireProblem(t, b.call(t, "POST", path("nobody", "stripe_customer"), operatorKey, ""), http.StatusNotFound, "path.id")
+	requireProblem(t, b.call(t, "POST", path("%ff", "stripe_customer"), operatorKey, ""), http.StatusNotFound, "path.id")
+	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, `{"note":"\u0000"}`), 422, "body.note")
+	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, `{"reason":"x"}`), 422, "body.reason")
 	b.exec(t, blockOnPerson)
 	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, ""), http.StatusServiceUnavailable, "")
-	b.temporal.update = func(string) error { return temporal.NewApplicationError("it moved on", workflows.ErrStepNotWaiting) }
+	b.temporal.update = func(context.Context) error {
+		return temporal.NewApplicationError("it moved on", workflows.ErrStepNotWaiting)
+	}
 	requireProblem(t, b.call(t, "POST", path("u_1", "stripe_customer"), operatorKey, ""), http.StatusConflict, "path.step")
 	require.Zero(t, b.count(t, `SELECT count(*) FROM operator_actions`))
 }
@@ -415,6 +711,8 @@ func TestAttentionIsPagedOldestFirst(t *testing.T) {
 	}
 	require.Equal(t, []string{"u_4", "u_3", "u_2", "u_1", "u_0"}, seen)
 	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?cursor=nonsense", operatorKey, ""), 422, "query.cursor")
+	forged := base64.RawURLEncoding.EncodeToString([]byte(`{"blocked_at":"2026-01-01T00:00:00Z","workflow_id":"\u0000"}`))
+	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?cursor="+forged, operatorKey, ""), 422, "query.cursor")
 	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?limit=0", operatorKey, ""), 422, "query.limit")
 }
 
@@ -430,6 +728,22 @@ func TestProvidersShowWhatWaits(t *testing.T) {
 	require.Equal(t, "down", stripe["state"])
 	require.InDelta(t, 1, stripe["waiting"], 0)
 	require.NotEmpty(t, stripe["oldest_waiting"])
+}
+
+func TestReadinessDoesNotWaitForATemporalThatHangs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var bound time.Duration
+	b.temporal.health = func(ctx context.Context) error {
+		deadline, _ := ctx.Deadline()
+		bound = time.Until(deadline)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	r := b.call(t, "GET", "/readyz", "", "")
+	require.Equal(t, http.StatusOK, r.status)
+	require.Equal(t, map[string]any{"postgres": "ok", "temporal": "unreachable"}, r.body)
+	require.Less(t, bound, time.Second, "the usual patience of a probe")
 }
 
 func TestReadinessNeedsPostgresAlone(t *testing.T) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -34,10 +35,10 @@ func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		return
 	}
-	secret, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
+	scheme, secret, _ := strings.Cut(ctx.Header("Authorization"), " ")
 	key, known := a.deps.Keys.Find(secret)
 	switch {
-	case !bearer:
+	case !strings.EqualFold(scheme, "Bearer"):
 		ctx.SetHeader("WWW-Authenticate", "Bearer")
 		_ = huma.WriteErr(a.huma, ctx, http.StatusUnauthorized, "give your key as Authorization: Bearer KEY")
 	case !known:
@@ -46,40 +47,78 @@ func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
 	case !key.May(scopes...):
 		_ = huma.WriteErr(a.huma, ctx, http.StatusForbidden, "this key is not for such calls")
 	default:
-		next(huma.WithValue(ctx, actorKey{}, key.Name))
+		requestOf(ctx.Context()).key = key.Name
+		next(ctx)
 	}
 }
 
-type actorKey struct{}
+// request is what is known of a request while it is answered.
+type request struct {
+	id  string // as the answer says it, to be quoted when something went wrong
+	key string // the name of the caller's key, once it was looked at
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request {
+	about, ok := ctx.Value(requestKey{}).(*request)
+	if !ok {
+		return &request{}
+	}
+	return about
+}
 
 // actor is the name of the key that makes the call.
-func actor(ctx context.Context) string {
-	name, _ := ctx.Value(actorKey{}).(string)
-	return name
+func actor(ctx context.Context) string { return requestOf(ctx).key }
+
+// log is for what goes wrong while a request is answered: its lines are found by the request's id.
+func (a *API) log(ctx context.Context) *slog.Logger {
+	about := requestOf(ctx)
+	return a.deps.Log.With("request_id", about.id, "key", about.key)
+}
+
+// requestTimeout bounds the answering of a request, a little below the time after which the server
+// would cut the connection without a word.
+const requestTimeout = 40 * time.Second
+
+// identified gives a request its id and its bound.
+func identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		about := &request{id: rand.Text()}
+		w.Header().Set("Request-Id", about.id)
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, about), requestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // logged writes a line for every request, without bodies, ids or personal data, and counts it.
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		requestID := rand.Text()
-		w.Header().Set("Request-Id", requestID)
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(recorder, r)
 		took := time.Since(began)
-		_, route := a.mux.Handler(r)
 		if a.deps.Requests != nil {
-			a.deps.Requests.ObserveRequest(r.Context(), r.Method, route, recorder.status, took)
+			a.deps.Requests.ObserveRequest(r.Context(), r.Method, r.Pattern, recorder.status, took)
 		}
-		level := slog.LevelDebug
-		if recorder.status >= http.StatusInternalServerError {
-			level = slog.LevelError
-		}
-		if a.deps.Log.Enabled(r.Context(), level) {
-			a.deps.Log.Log(r.Context(), level, "request", "route", route, "status", recorder.status,
-				"duration_ms", took.Milliseconds(), "request_id", requestID)
-		}
+		about := requestOf(r.Context())
+		a.deps.Log.LogAttrs(r.Context(), logLevel(r.Pattern, recorder.status), "request",
+			slog.String("route", r.Pattern), slog.Int("status", recorder.status), slog.Int64("duration_ms", took.Milliseconds()),
+			slog.String("request_id", about.id), slog.String("key", about.key))
 	})
+}
+
+// logLevel keeps the probes of load balancers, which come every few seconds, out of a usual log.
+func logLevel(route string, status int) slog.Level {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case route == routeHealthz || route == routeReadyz:
+		return slog.LevelDebug
+	default:
+		return slog.LevelInfo
+	}
 }
 
 // statusRecorder remembers the status of an answer.
@@ -101,8 +140,12 @@ func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter 
 func (a *API) recovering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { //nolint:contextcheck // the problem that is written needs none
-			if caught := recover(); caught != nil {
-				a.deps.Log.ErrorContext(r.Context(), "a request panicked", "panic", caught, "stack", string(debug.Stack()))
+			caught := recover()
+			switch {
+			case caught == nil:
+			case errors.Is(r.Context().Err(), context.Canceled): // huma panics when the client is gone
+			default:
+				a.log(r.Context()).ErrorContext(r.Context(), "a request panicked", "panic", caught, "stack", string(debug.Stack()))
 				writeProblem(w, http.StatusInternalServerError, "this is our fault, and it was logged")
 			}
 		}()

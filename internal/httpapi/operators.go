@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -141,7 +142,18 @@ func decodeCursor(text string) (c step.Cursor, err error) {
 	if err != nil {
 		return c, err
 	}
-	return c, json.Unmarshal(decoded, &c)
+	if err := json.Unmarshal(decoded, &c); err != nil {
+		return c, err
+	}
+	if unstorable(c.WorkflowID) || unstorable(c.Name) {
+		return c, errors.New("a NUL in a cursor")
+	}
+	return c, nil
+}
+
+// unstorable says that Postgres takes no such text.
+func unstorable(text string) bool {
+	return strings.ContainsRune(text, 0)
 }
 
 func (a *API) listProviders(ctx context.Context, _ *struct{}) (*providersAnswer, error) {
@@ -176,24 +188,24 @@ func showHealth(h provider.Health, waiting []step.Waiting) ProviderHealth {
 // decide carries an operator's verdict to the workflow that waits for it, and records who gave it.
 // A workflow that is gone is started again and told at once.
 func (a *API) decide(ctx context.Context, in *stepInPath, verdict string) (*customerAnswer, error) {
-	c, err := a.customers.Get(ctx, in.ID)
+	note := ""
+	if in.Body != nil {
+		note = in.Body.Note
+	}
+	if unstorable(note) {
+		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	}
+	c, err := a.find(ctx, in.ID)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	if err := mayDecide(c, in.Step); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
-	defer cancel()
-	if err := a.update(ctx, in.ID, verdict, workflows.StepInput{Step: in.Step}); err != nil {
+	if err := a.tell(ctx, in, verdict); err != nil {
 		return nil, a.notDecided(ctx, in, err)
 	}
-	note := ""
-	if in.Body != nil {
-		note = in.Body.Note
-	}
-	err = step.RecordVerdict(ctx, a.deps.Pool, actor(ctx), verdict, workflows.OnboardingID(in.ID), in.Step, note)
-	if err != nil {
+	if err := a.record(ctx, in, verdict, note); err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	if c, err = a.customers.Get(ctx, in.ID); err != nil {
@@ -202,8 +214,24 @@ func (a *API) decide(ctx context.Context, in *stepInPath, verdict string) (*cust
 	return answer(http.StatusOK, c), nil
 }
 
-// decideTimeout bounds the wait for the workflow to take a verdict.
-const decideTimeout = 10 * time.Second
+// Bounds of the wait for the workflow to take a verdict, and of the recording of it.
+const (
+	decideTimeout = 10 * time.Second
+	recordTimeout = 5 * time.Second
+)
+
+func (a *API) tell(ctx context.Context, in *stepInPath, verdict string) error {
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+	defer cancel()
+	return a.update(ctx, in.ID, verdict, workflows.StepInput{Step: in.Step})
+}
+
+// record keeps who decided, also when they no longer wait for the answer: it is decided.
+func (a *API) record(ctx context.Context, in *stepInPath, verdict, note string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	return step.RecordVerdict(ctx, a.deps.Pool, actor(ctx), verdict, workflows.OnboardingID(in.ID), in.Step, note)
+}
 
 // mayDecide refuses a verdict on a step that does not wait.
 func mayDecide(c customer.Customer, name string) error {
@@ -229,6 +257,6 @@ func (a *API) notDecided(ctx context.Context, in *stepInPath, err error) error {
 			return notWaiting(refused.Message())
 		}
 	}
-	a.deps.Log.WarnContext(ctx, "an operator's verdict did not reach its workflow", "customer_id", in.ID, "step", in.Step, "error", err)
-	return huma.Error503ServiceUnavailable("Temporal could not be asked; nothing was decided, try again")
+	a.log(ctx).WarnContext(ctx, "a workflow did not answer to an operator's verdict", "customer_id", in.ID, "step", in.Step, "error", err)
+	return huma.Error503ServiceUnavailable("the workflow did not answer, so it may or may not have heard; see how the step stands, and try again")
 }

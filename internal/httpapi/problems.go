@@ -4,22 +4,31 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/holdfast/holdfast/internal/customer"
 )
 
-// withoutValues keeps the offending value out of a problem: it may be personal data, and an answer
-// finds its way into logs.
-func withoutValues(_ huma.Context, _ string, answer any) (any, error) {
-	if problem, ok := answer.(*huma.ErrorModel); ok {
-		for _, e := range problem.Errors {
-			e.Value = nil
+// tidyProblem keeps the offending value out of a problem: it may be personal data, and an answer
+// finds its way into logs. And it locates a field that is missing like one that is wrong.
+func tidyProblem(_ huma.Context, _ string, answer any) (any, error) {
+	problem, ok := answer.(*huma.ErrorModel)
+	if !ok {
+		return answer, nil
+	}
+	for _, e := range problem.Errors {
+		e.Value = nil
+		var missing string
+		if _, err := fmt.Sscanf(e.Message, validation.MsgExpectedRequiredProperty, &missing); err == nil {
+			e.Location, e.Message = e.Location+"."+missing, "is missing"
 		}
 	}
 	return answer, nil
@@ -36,12 +45,12 @@ func (a *API) fail(ctx context.Context, err error) error {
 	case errors.Is(err, customer.ErrConflict):
 		return huma.Error409Conflict("a customer with this id and other content exists",
 			&huma.ErrorDetail{Location: "body.id", Message: "is taken; to change a customer, use PATCH"})
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return huma.NewError(statusClientGone, "the request was given up")
 	}
-	a.deps.Log.ErrorContext(ctx, "a request failed", "error", err)
+	a.log(ctx).ErrorContext(ctx, "a request failed", "error", err)
 	if unreachable(err) {
-		return huma.Error503ServiceUnavailable("the database cannot be reached; nothing was stored, try again")
+		return huma.Error503ServiceUnavailable("the database does not answer; the same request may be sent again, and is done once")
 	}
 	return huma.Error500InternalServerError("this is our fault, and it was logged")
 }
@@ -71,14 +80,18 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 
 // unknownRoute answers for a path that is not ours, or that is not for this method.
 func (a *API) unknownRoute(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete} {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := a.mux.Handler(other); pattern != "/" {
-			w.Header().Set("Allow", method)
-			writeProblem(w, http.StatusMethodNotAllowed, "this path takes "+method)
-			return
+			allowed = append(allowed, method)
 		}
 	}
-	writeProblem(w, http.StatusNotFound, "there is nothing here; see /docs")
+	if len(allowed) == 0 {
+		writeProblem(w, http.StatusNotFound, "there is nothing here; see /docs")
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	writeProblem(w, http.StatusMethodNotAllowed, "this path takes "+strings.Join(allowed, " and "))
 }
