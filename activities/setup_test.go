@@ -156,7 +156,7 @@ func (b bundle) requireOneCustomer(t *testing.T) {
 // requireFailure holds an error to what Temporal acts on, and to quoting nobody.
 func requireFailure(t *testing.T, err error, class provider.Class, retry bool) {
 	t.Helper()
-	failureOf(t, err, class, retry)
+	_ = failureOf(t, err, class, retry)
 }
 
 // failureOf is requireFailure for tests that look at more of it.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -55,6 +56,7 @@ type Fleet struct {
 
 	options   Options
 	temporary bool
+	database  database
 	listen    string
 	metrics   string
 	serve     *localstack.Process
@@ -115,7 +117,10 @@ func (f *Fleet) makeDir() (err error) {
 
 // connect opens what tests and the demo look through, and brings the database up to date.
 func (f *Fleet) connect(ctx context.Context) (err error) {
-	if f.Pool, err = postgres.Open(ctx, f.Stack.Postgres.URL()); err != nil {
+	if f.database, err = createDatabase(ctx, f.Stack.Postgres.URL()); err != nil {
+		return err
+	}
+	if f.Pool, err = postgres.Open(ctx, f.database.url); err != nil {
 		return err
 	}
 	if err := postgres.Migrate(ctx, f.Pool, slog.New(slog.DiscardHandler)); err != nil {
@@ -213,6 +218,9 @@ func (f *Fleet) Close() error {
 		errs = append(errs, f.Simulator.Close())
 	}
 	if f.Stack != nil {
+		if !f.Stack.Postgres.Ours() { // ours goes with its server
+			errs = append(errs, f.database.drop())
+		}
 		errs = append(errs, f.Stack.Stop())
 	}
 	if f.temporary {
@@ -227,9 +235,7 @@ func (f *Fleet) LogDir() string { return f.options.Dir }
 func (f *Fleet) logFile(name string) string { return filepath.Join(f.options.Dir, name) }
 
 func (f *Fleet) env(more ...string) []string {
-	env := append(os.Environ(), f.Stack.Env()...)
-	env = append(env, f.options.Env...)
-	return append(env, more...)
+	return slices.Concat(os.Environ(), f.Stack.Env(), []string{localstack.DatabaseVariable + "=" + f.database.url}, f.options.Env, more)
 }
 
 func stop(p **localstack.Process) error {
