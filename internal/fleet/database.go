@@ -14,9 +14,8 @@ import (
 // database is the fleet's own, in a server that may be somebody else's: what is in the server
 // already is neither looked at nor changed.
 type database struct {
-	server string // connection strings
-	url    string
-	name   string
+	url  string
+	drop func() error // nil: there is none
 }
 
 func createDatabase(ctx context.Context, server string) (database, error) {
@@ -24,25 +23,22 @@ func createDatabase(ctx context.Context, server string) (database, error) {
 	if err != nil {
 		return database{}, fmt.Errorf("read the address of the database server: %w", err)
 	}
-	d := database{server: server, name: "holdfast_" + strings.ToLower(rand.Text())}
-	parsed.Path = "/" + d.name
-	d.url = parsed.String()
-	if err := execute(ctx, server, "CREATE DATABASE "+d.name); err != nil {
+	name := "holdfast_" + strings.ToLower(rand.Text())
+	parsed.Path = "/" + name
+	if err := execute(ctx, server, "CREATE DATABASE "+name); err != nil {
 		return database{}, fmt.Errorf("create a database for this run: %w", err)
 	}
-	return d, nil
+	return database{url: parsed.String(), drop: func() error { return dropDatabase(ctx, server, name) }}, nil
 }
 
 // dropTimeout bounds the clearing up when everything is being stopped.
 const dropTimeout = 10 * time.Second
 
-func (d database) drop() error {
-	if d.name == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+// dropDatabase also works when ctx, the life of the fleet, has ended.
+func dropDatabase(ctx context.Context, server, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
-	if err := execute(ctx, d.server, "DROP DATABASE IF EXISTS "+d.name+" WITH (FORCE)"); err != nil {
+	if err := execute(ctx, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
 		return fmt.Errorf("drop the database of this run: %w", err)
 	}
 	return nil

@@ -218,7 +218,7 @@ func (f *Fleet) Close() error {
 		errs = append(errs, f.Simulator.Close())
 	}
 	if f.Stack != nil {
-		if !f.Stack.Postgres.Ours() { // ours goes with its server
+		if f.database.drop != nil && !f.Stack.Postgres.Ours() { // in ours it goes with its server
 			errs = append(errs, f.database.drop())
 		}
 		errs = append(errs, f.Stack.Stop())
