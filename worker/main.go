@@ -21,12 +21,9 @@ type settings struct {
 	Queues   []string        `name:"queues" default:"holdfast,holdfast-stripe" help:"The task queues to serve."`
 }
 
-// Validate is called by the parser.
+// Validate is called by the parser, which also asks the embedded parts.
 func (s settings) Validate() error {
-	if err := s.Database.Validate(); err != nil {
-		return err
-	}
-	if err := s.Stripe.Validate(); err != nil {
+	if err := config.CheckAddress("HOLDFAST_METRICS_LISTEN", s.Metrics); err != nil {
 		return err
 	}
 	return validateQueues(s.Queues)

@@ -502,7 +502,8 @@ func TestProcessesSayWhyTheyCannotStart(t *testing.T) {
 		env     []string
 		says    string
 	}{
-		"serve without a database":      {programs.starter, []string{"serve"}, nil, "DATABASE_URL"},
+		"serve without a database":      {programs.starter, []string{"serve"}, []string{"HOLDFAST_API_KEYS=app:sixteen-and-more"}, "DATABASE_URL"},
+		"serve without keys":            {programs.starter, []string{"serve"}, []string{"DATABASE_URL=postgres://localhost:1/x"}, "HOLDFAST_API_KEYS"},
 		"worker without a database":     {programs.worker, nil, nil, "DATABASE_URL"},
 		"worker with a publishable key": {programs.worker, nil, []string{"DATABASE_URL=postgres://localhost:1/x", "STRIPE_SECRET_KEY=pk_live_x"}, "STRIPE_SECRET_KEY"},
 		"serve with a bad key list":     {programs.starter, []string{"serve"}, []string{"DATABASE_URL=postgres://localhost:1/x", "HOLDFAST_API_KEYS=secret-without-a-name"}, "HOLDFAST_API_KEYS"},
