@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,6 +31,7 @@ type attempts struct {
 
 // try makes one attempt at a step and gives the error that Temporal acts on.
 func (a *attempts) try(ctx context.Context, stepName string, do func(context.Context) error) error {
+	began := time.Now()
 	err := a.refuse(ctx)
 	if err == nil {
 		err = whileBeating(ctx, do)
@@ -37,7 +39,7 @@ func (a *attempts) try(ctx context.Context, stepName string, do func(context.Con
 	if err == nil {
 		return nil
 	}
-	if recordErr := a.record(ctx, stepName, err); recordErr != nil {
+	if recordErr := a.record(ctx, stepName, began, err); recordErr != nil {
 		// The attempt failed all the same; Temporal goes on, and people see it one attempt late.
 		a.log.ErrorContext(ctx, "a failed attempt could not be recorded", "step", stepName,
 			"workflow_id", activity.GetInfo(ctx).WorkflowExecution.ID, "error", recordErr)
@@ -73,16 +75,26 @@ func refusal(health provider.Health) error {
 const beat = 3 * time.Second
 
 // whileBeating runs the call and heartbeats while it is slow, so that a process that dies in the
-// middle is noticed within seconds. Calls that answer at once send no heartbeat.
+// middle is noticed within seconds. Calls that answer at once send no heartbeat. The call runs on
+// the activity's own goroutine, where Temporal turns a panic into a failed attempt; on another one
+// it would end the process, and with it everybody's calls.
 func whileBeating(ctx context.Context, do func(context.Context) error) error {
-	done := make(chan error, 1)
-	go func() { done <- do(ctx) }()
+	var beating sync.WaitGroup
+	over := make(chan struct{})
+	beating.Go(func() { heartbeat(ctx, over) })
+	defer beating.Wait()
+	defer close(over)
+	return do(ctx)
+}
+
+// heartbeat beats until the call is over.
+func heartbeat(ctx context.Context, over <-chan struct{}) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	for {
 		select {
-		case err := <-done:
-			return err
+		case <-over:
+			return
 		case <-ticker.C:
 			activity.RecordHeartbeat(ctx)
 		}
@@ -94,7 +106,7 @@ const recordTimeout = 5 * time.Second
 
 // record writes the failed attempt into the step's row and, when it shows trouble with the
 // provider itself, reports that to the gate in the same transaction.
-func (a *attempts) record(ctx context.Context, stepName string, cause error) error {
+func (a *attempts) record(ctx context.Context, stepName string, began time.Time, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	info := activity.GetInfo(ctx)
@@ -107,7 +119,7 @@ func (a *attempts) record(ctx context.Context, stepName string, cause error) err
 	}
 	failed.NextAttemptAt = nextAttempt(failure, int(info.Attempt))
 	return postgres.InTx(ctx, a.pool, func(tx pgx.Tx) error {
-		if err := step.Failed(ctx, tx, failed); err != nil {
+		if err := step.Failed(ctx, tx, failed, began); err != nil {
 			return err
 		}
 		if !a.troubled(failure) {
@@ -127,10 +139,20 @@ func (a *attempts) troubled(failure *provider.Failure) bool {
 // the gate's next change of state, so that the gate sees what is parked here.
 func reportTrouble(ctx context.Context, tx pgx.Tx, name provider.Name) error {
 	health, err := provider.NewHealthStore(tx).LockShared(ctx, name)
-	if err != nil || health.State.Refuses() {
+	if err != nil || watched(health) {
 		return err
 	}
 	return outbox.Add(ctx, tx, workflows.ReportTrouble(health))
+}
+
+// unwatched is how long a gate that is at work never leaves a provider in trouble unprobed.
+const unwatched = 5 * time.Minute
+
+// watched says that the gate knows of the trouble and probes. A state that refuses calls and that
+// nobody renews is one that no gate is behind, as after a restored backup or a terminated gate: it
+// would refuse for ever.
+func watched(health provider.Health) bool {
+	return health.State.Refuses() && health.CheckedAt != nil && time.Since(*health.CheckedAt) < unwatched
 }
 
 // nextAttempt is when Temporal tries again by itself; nil when it does not.

@@ -125,7 +125,7 @@ type wakeRound struct {
 }
 
 func (r *wakeRound) run(ctx context.Context) error {
-	sent, err := r.wake(ctx, scouts)
+	sent, err := r.sendScouts(ctx)
 	if err != nil {
 		return err
 	}
@@ -139,11 +139,23 @@ func (r *wakeRound) run(ctx context.Context) error {
 	return r.conclude(ctx)
 }
 
-// wake signals the next steps in line. A workflow that is gone is left to the sweep.
-func (r *wakeRound) wake(ctx context.Context, limit int) ([]step.Step, error) {
+// sendScouts wakes the first in line whose workflows are there to go: those that are gone would
+// never come back, and be the first in line in every round.
+func (r *wakeRound) sendScouts(ctx context.Context) ([]step.Step, error) {
+	for {
+		sent, last, err := r.wake(ctx, scouts)
+		if err != nil || last || len(sent) > 0 {
+			return sent, err
+		}
+	}
+}
+
+// wake signals the next steps in line, gives those that heard it, and tells whether they were the
+// last in line. A workflow that is gone is left to the sweep.
+func (r *wakeRound) wake(ctx context.Context, limit int) (sent []step.Step, last bool, err error) {
 	woken, err := step.Wake(ctx, r.pool, r.provider, r.began, limit)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, s := range woken {
 		err := r.signal.SignalWorkflow(ctx, s.WorkflowID, "", workflows.SignalProviderUp, r.provider)
@@ -152,12 +164,14 @@ func (r *wakeRound) wake(ctx context.Context, limit int) ([]step.Step, error) {
 		case errors.As(err, &gone):
 			r.log.WarnContext(ctx, "a parked step's workflow is gone; the sweep starts it again", "workflow_id", s.WorkflowID, "step", s.Name)
 		case err != nil:
-			return nil, err
+			return nil, false, err
+		default:
+			sent = append(sent, s)
 		}
 	}
 	r.result.Woken += len(woken)
 	activity.RecordHeartbeat(ctx, r.result.Woken)
-	return woken, nil
+	return sent, len(woken) < limit, nil
 }
 
 // anyThrough waits until one of the scouts got through, or all have failed or take too long. With
@@ -182,8 +196,8 @@ func (r *wakeRound) wakeRest(ctx context.Context) error {
 	ticker := time.NewTicker(wakeEvery)
 	defer ticker.Stop()
 	for {
-		woken, err := r.wake(ctx, size)
-		if err != nil || len(woken) < size {
+		_, last, err := r.wake(ctx, size)
+		if err != nil || last {
 			return err
 		}
 		left, err := step.CountRemaining(ctx, r.pool, r.provider, r.began)

@@ -117,13 +117,15 @@ func asInvalid(err error) error {
 }
 
 // ParkStep shows to people what a step waits for, and makes sure that the provider's gate looks
-// after it: whoever parks while the provider is taken to be well reports the trouble.
+// after it: whoever parks while the provider is taken to be well reports the trouble. A step that
+// is over in Postgres, because an attempt got through whose answer Temporal never had, stays so:
+// the workflow sees it when it looks again by itself.
 func (o *Onboarding) ParkStep(ctx context.Context, in workflows.ParkInput) error {
 	parked := step.Step{
 		WorkflowID: activity.GetInfo(ctx).WorkflowExecution.ID, Name: in.Step,
 		ErrorClass: in.ErrorClass, LastError: in.LastError, WaitsFor: in.WaitsFor, NextAttemptAt: in.NextAttemptAt,
 	}
-	return postgres.InTx(ctx, o.pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, o.pool, func(tx pgx.Tx) error {
 		if in.WaitsFor == step.ForProvider {
 			if err := reportTrouble(ctx, tx, in.Provider); err != nil {
 				return err
@@ -131,6 +133,10 @@ func (o *Onboarding) ParkStep(ctx context.Context, in workflows.ParkInput) error
 		}
 		return step.Park(ctx, tx, parked)
 	})
+	if errors.Is(err, step.ErrOver) {
+		return nil
+	}
+	return err
 }
 
 // SkipStep records that a person decided to go on without a step.

@@ -128,6 +128,10 @@ func (s *Stripe) VerifyStripeCustomer(ctx context.Context, in workflows.CallInpu
 	})
 }
 
+// asBrought is the profile that a Stripe customer of the app's own has: the first one. Claiming it
+// carries no e-mail and no name, so a change since then is still to be carried.
+const asBrought = 1
+
 // ClaimStripeCustomer puts our metadata on the Stripe customer that the app brought, and binds it.
 func (s *Stripe) ClaimStripeCustomer(ctx context.Context, in workflows.CallInput) error {
 	return s.try(ctx, in, func(ctx context.Context, c customer.Customer) error {
@@ -139,7 +143,7 @@ func (s *Stripe) ClaimStripeCustomer(ctx context.Context, in workflows.CallInput
 			change:    stripe.CustomerUpdate{HoldfastCustomerID: c.ID},
 			took:      func(now stripe.Customer) bool { return now.HoldfastCustomerID() == c.ID },
 			record: func(ctx context.Context, tx pgx.Tx) error {
-				return s.bind(ctx, tx, in, c.StripeCustomerID, c.ProfileVersion)
+				return s.bind(ctx, tx, in, c.StripeCustomerID, asBrought)
 			},
 		})
 	})

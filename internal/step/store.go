@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,20 +35,25 @@ func Reopen(ctx context.Context, db postgres.DB, s Step) error {
 	return nil
 }
 
-// Failed records an attempt that failed and is followed by another at the given time.
-func Failed(ctx context.Context, db postgres.DB, s Step) error {
+// Failed records an attempt that failed and is followed by another at the given time. A step that
+// has parked since the attempt began stays parked: its workflow gave the attempt up and waits, and
+// whoever is to wake it finds it by this row.
+func Failed(ctx context.Context, db postgres.DB, s Step, began time.Time) error {
 	_, err := db.Exec(ctx, `UPDATE steps SET status = 'retrying', attempts = attempts + 1, error_class = $3, last_error = $4,
 			waits_for = NULL, blocked_at = NULL, next_attempt_at = $5, updated_at = now()
-		WHERE workflow_id = $1 AND name = $2 AND status NOT IN ('done', 'skipped')`,
-		s.WorkflowID, s.Name, s.ErrorClass, s.LastError, s.NextAttemptAt)
+		WHERE workflow_id = $1 AND name = $2 AND status NOT IN ('done', 'skipped') AND (blocked_at IS NULL OR blocked_at < $6)`,
+		s.WorkflowID, s.Name, s.ErrorClass, s.LastError, s.NextAttemptAt, began)
 	if err != nil {
 		return fmt.Errorf("step %s of %s: record a failed attempt: %w", s.Name, s.WorkflowID, err)
 	}
 	return nil
 }
 
+// ErrOver means that a step is done or skipped, and stays so.
+var ErrOver = errors.New("the step is over")
+
 // Park records that a step waits, for what, and when it tries again by itself (nil: never). One
-// that waits for a person already has waited since then.
+// that waits for a person already has waited since then; one that is done or skipped is ErrOver.
 func Park(ctx context.Context, db postgres.DB, s Step) error {
 	tag, err := db.Exec(ctx, `UPDATE steps SET status = 'blocked', error_class = $3, last_error = $4, waits_for = $5,
 			blocked_at = CASE WHEN waits_for = 'person' AND $5 = 'person' THEN blocked_at ELSE clock_timestamp() END, next_attempt_at = $6, updated_at = now()
@@ -57,9 +63,22 @@ func Park(ctx context.Context, db postgres.DB, s Step) error {
 		return fmt.Errorf("step %s of %s: park: %w", s.Name, s.WorkflowID, err)
 	}
 	if tag.RowsAffected() == 0 {
-		return fmt.Errorf("step %s of %s: park: there is no such open step", s.Name, s.WorkflowID)
+		return fmt.Errorf("step %s of %s: park: %w", s.Name, s.WorkflowID, notOpen(ctx, db, s))
 	}
 	return nil
+}
+
+// notOpen tells why a step is not open.
+func notOpen(ctx context.Context, db postgres.DB, s Step) error {
+	var planned bool
+	err := db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM steps WHERE workflow_id = $1 AND name = $2)`, s.WorkflowID, s.Name).Scan(&planned)
+	switch {
+	case err != nil:
+		return err
+	case !planned:
+		return errors.New("it was never planned")
+	}
+	return ErrOver
 }
 
 // Finish records the end of a step, done or skipped. A step that ended stays as it ended.

@@ -62,7 +62,7 @@ func TestTheLifeOfAStep(t *testing.T) {
 	next := time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond)
 	failed := parked("a", "")
 	failed.NextAttemptAt = &next
-	require.NoError(t, step.Failed(t.Context(), pool, failed))
+	require.NoError(t, step.Failed(t.Context(), pool, failed, time.Now()))
 	now := one(t, pool)
 	require.Equal(t, step.Retrying, now.Status)
 	require.Equal(t, 1, now.Attempts)
@@ -86,7 +86,7 @@ func TestAStepThatIsOverStaysOver(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, "a")
 	require.NoError(t, step.Finish(t.Context(), pool, workflowID, "a", step.Skipped))
-	require.NoError(t, step.Failed(t.Context(), pool, parked("a", "")))
+	require.NoError(t, step.Failed(t.Context(), pool, parked("a", ""), time.Now()))
 	require.Error(t, step.Park(t.Context(), pool, parked("a", step.ForProvider)))
 	require.NoError(t, step.Finish(t.Context(), pool, workflowID, "a", step.Done))
 	require.Equal(t, step.Skipped, one(t, pool).Status)
@@ -103,7 +103,7 @@ func TestWaitingForAPersonKeepsItsSince(t *testing.T) {
 	since := one(t, pool).BlockedAt
 	require.NoError(t, step.Park(t.Context(), pool, parked("a", step.ForPerson)), "as a workflow does that continued as new")
 	require.Equal(t, since, one(t, pool).BlockedAt)
-	require.NoError(t, step.Failed(t.Context(), pool, parked("a", "")))
+	require.NoError(t, step.Failed(t.Context(), pool, parked("a", ""), time.Now()))
 	require.NoError(t, step.Park(t.Context(), pool, parked("a", step.ForPerson)))
 	require.True(t, one(t, pool).BlockedAt.After(*since), "a retry that failed is a new wait")
 }
