@@ -49,9 +49,9 @@ func (g *gate) setup(ctx workflow.Context, before *GateState) error {
 }
 
 func (g *gate) run(ctx workflow.Context) error {
-	for !workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-		if g.state.State == provider.StateUp {
-			g.trouble.Receive(ctx, nil)
+	for !g.shouldContinueAsNew(ctx) {
+		if err := workflow.Await(ctx, func() bool { return g.state.State != provider.StateUp || g.trouble.Len() > 0 }); err != nil {
+			return err
 		}
 		drain(g.trouble)
 		if err := g.recover(ctx); err != nil {
@@ -59,6 +59,12 @@ func (g *gate) run(ctx workflow.Context) error {
 		}
 	}
 	return workflow.NewContinueAsNewError(ctx, ProviderGate, GateInput{Provider: g.provider, State: &g.state})
+}
+
+// shouldContinueAsNew says that the history has grown long and that the next run will know all that
+// there is to know: trouble that is not over goes along with the state, an unread signal does not.
+func (g *gate) shouldContinueAsNew(ctx workflow.Context) bool {
+	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() && (g.state.State != provider.StateUp || g.trouble.Len() == 0)
 }
 
 // recover goes from trouble to a provider that is up with nothing parked on it, or, when those

@@ -176,3 +176,33 @@ func TestTheSweepTellsHowManyItRepaired(t *testing.T) {
 	require.NoError(t, w.env.GetWorkflowResult(&result))
 	require.Equal(t, 7, result.Repaired)
 }
+
+// Trouble is reported once in each epoch of the provider's health. Were the one signal of it left
+// behind, nobody would probe until the next epoch, which only a probe can begin.
+func TestTroubleThatComesWhileTheGateWakesIsNotLeftBehind(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.script(wake, slow())
+	w.after(time.Minute, w.trouble)
+	w.after(time.Minute+5*time.Second, func() {
+		w.env.SetContinueAsNewSuggested(true)
+		w.trouble()
+	})
+	w.env.ExecuteWorkflow(workflows.ProviderGate, workflows.GateInput{Provider: provider.Stripe})
+	var next *workflow.ContinueAsNewError
+	require.ErrorAs(t, w.env.GetWorkflowError(), &next)
+	require.Equal(t, []string{probe, wake, wake, probe, wake}, w.calls)
+}
+
+func TestAGateThatIsCanceledEnds(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.after(time.Minute, w.env.CancelWorkflow)
+	w.after(time.Hour, func() {
+		t.Error("it is still there")
+		w.trouble()
+	})
+	w.env.ExecuteWorkflow(workflows.ProviderGate, workflows.GateInput{Provider: provider.Stripe})
+	var canceled *temporal.CanceledError
+	require.ErrorAs(t, w.env.GetWorkflowError(), &canceled)
+}

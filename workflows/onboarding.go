@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -75,23 +76,17 @@ func (o *onboarding) run(ctx workflow.Context) (StatusResult, error) {
 
 // shouldContinueAsNew says that the history has grown long, as that of a customer whom an app
 // asks about for weeks while a step waits, and that the moment is good: every open step is parked
-// and nobody is being answered.
+// and nobody is being answered. What was decided is carried out first: the next run would not know.
 func (o *onboarding) shouldContinueAsNew(ctx workflow.Context) bool {
 	if !workflow.GetInfo(ctx).GetContinueAsNewSuggested() || !workflow.AllHandlersFinished(ctx) {
 		return false
 	}
-	for _, t := range o.lot.tasks {
-		if !t.status.Settled() && !t.parked() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(o.lot.tasks, func(t *task) bool { return !t.idle() })
 }
 
 // plan reads what there is to do and starts a task for every step that is not at work already.
 func (o *onboarding) plan(ctx workflow.Context) error {
-	plan, err := call[Plan](onPostgres(ctx, "what is there to do for "+o.in.CustomerID), ActivityPlanOnboarding,
-		PlanInput{CustomerID: o.in.CustomerID, Profile: o.in.Profile})
+	plan, err := o.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,13 +99,38 @@ func (o *onboarding) plan(ctx workflow.Context) error {
 		if !t.status.Settled() {
 			continue // at work, or waiting
 		}
+		if t.status = planned.Status; t.status.Settled() {
+			continue
+		}
 		if t.do, err = o.action(t.name, plan); err != nil {
 			return err
 		}
 		o.begin(ctx, t, planned)
 	}
 	o.planned = true
-	return nil
+	return o.lot.show(ctx)
+}
+
+// read gets the plan, again if a step ended while it was being read: the plan may show that step
+// as it was before, and taking it up would undo the end.
+func (o *onboarding) read(ctx workflow.Context) (Plan, error) {
+	for {
+		open := o.lot.unsettled()
+		plan, err := call[Plan](onPostgres(ctx, "what is there to do for "+o.in.CustomerID), ActivityPlanOnboarding,
+			PlanInput{CustomerID: o.in.CustomerID, Profile: o.in.Profile})
+		if err != nil || !plan.overtaken(open) {
+			return plan, err
+		}
+	}
+}
+
+// overtaken says that one of the tasks ended, and that the plan does not know.
+func (p Plan) overtaken(tasks []*task) bool {
+	return slices.ContainsFunc(p.Steps, func(planned PlannedStep) bool {
+		return !planned.Status.Settled() && slices.ContainsFunc(tasks, func(t *task) bool {
+			return t.name == planned.Name && t.status.Settled()
+		})
+	})
 }
 
 // action is what a step does.
@@ -130,13 +150,10 @@ func (o *onboarding) action(name string, plan Plan) (func(workflow.Context) erro
 
 // begin takes a step up where Postgres says it stands.
 func (o *onboarding) begin(ctx workflow.Context, t *task, planned PlannedStep) {
-	t.status = planned.Status
 	switch {
-	case t.status.Settled():
-		return
 	case planned.Status == step.Blocked && planned.WaitsFor == step.ForPerson:
 		t.park(ctx, failure{planned.ErrorClass, planned.LastError})
-	case planned.Refused:
+	case planned.Refused && o.itsTurn(t): // otherwise the provider may be back when it is
 		t.park(ctx, failure{planned.ErrorClass, planned.LastError})
 	default:
 		t.status = step.Pending
@@ -151,15 +168,28 @@ func (o *onboarding) begin(ctx workflow.Context, t *task, planned PlannedStep) {
 // settle does a step once the Stripe customer that it needs is there. Without one there is
 // nothing to do it to.
 func (o *onboarding) settle(ctx workflow.Context, t *task) error {
-	if base := o.lot.find(customer.StepStripeCustomer); t != base && base != nil {
-		if err := workflow.Await(ctx, func() bool { return base.status.Settled() }); err != nil {
+	if !o.itsTurn(t) {
+		if err := t.rest(ctx, 0, func() bool { return o.itsTurn(t) }); err != nil {
 			return err
 		}
-		if base.status == step.Skipped {
-			return o.lot.skip(ctx, t)
-		}
+	}
+	if base := o.base(t); base != nil && base.status == step.Skipped {
+		return o.lot.skip(ctx, t)
 	}
 	return o.lot.untilSettled(ctx, t)
+}
+
+// base is the step that the task needs the end of, or nil.
+func (o *onboarding) base(t *task) *task {
+	if t.name == customer.StepStripeCustomer {
+		return nil
+	}
+	return o.lot.find(customer.StepStripeCustomer)
+}
+
+func (o *onboarding) itsTurn(t *task) bool {
+	base := o.base(t)
+	return base == nil || base.status.Settled()
 }
 
 // createStripeCustomer makes the account's one Stripe customer, or finds the one that an earlier

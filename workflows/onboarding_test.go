@@ -462,3 +462,86 @@ func TestCancellationEndsTheWorkflow(t *testing.T) {
 	var canceled *temporal.CanceledError
 	require.ErrorAs(t, w.env.GetWorkflowError(), &canceled)
 }
+
+// continuesAsNew runs a customer's onboarding, which is to end that way.
+func (w *world) continuesAsNew(t *testing.T) {
+	t.Helper()
+	w.env.ExecuteWorkflow(workflows.CustomerOnboarding, workflows.OnboardingInput{CustomerID: id})
+	require.True(t, w.env.IsWorkflowCompleted())
+	var next *workflow.ContinueAsNewError
+	require.ErrorAs(t, w.env.GetWorkflowError(), &next)
+}
+
+// A customer with a promo code is asked about as often as any other while the Stripe customer waits.
+func TestALongHistoryIsContinuedAsNewWhileAStepWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.plans = []workflows.Plan{plan(pending(customer.StepStripeCustomer), pending(customer.StepPromoCode))}
+	w.script(create, failing(provider.Rejected, "email_invalid"))
+	w.after(time.Hour, func() {
+		w.suggestContinueAsNew()
+		w.say(workflows.UpdateEnsure, workflows.EnsureInput{})
+	})
+	w.endsBy(t, 2*time.Hour)
+
+	w.continuesAsNew(t)
+}
+
+func TestASkipIsRecordedBeforeALongHistoryIsContinued(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.script(create, failing(provider.Rejected, "email_invalid"))
+	w.script(workflows.ActivitySkipStep, slow())
+	w.after(time.Hour, func() { w.say(workflows.UpdateSkip, stripeCustomer) })
+	w.after(time.Hour+5*time.Second, func() {
+		w.suggestContinueAsNew()
+		w.providerUp(provider.Stripe)
+	})
+
+	w.run(t)
+
+	require.Equal(t, []string{customer.StepStripeCustomer}, w.skipped)
+}
+
+func TestAParkedStepIsRecordedBeforeALongHistoryIsContinued(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.script(create, failing(provider.Rejected, "email_invalid"))
+	w.script(park, slow())
+	w.after(5*time.Second, func() {
+		w.suggestContinueAsNew()
+		w.providerUp(provider.Stripe)
+	})
+
+	w.continuesAsNew(t)
+
+	require.Len(t, w.parked, 1, "the next run finds in Postgres that it waits for a person")
+}
+
+// A plan takes a moment to be read. What a person decides in that moment must not be undone by it:
+// the step, over in Postgres and on nobody's list, would wait for ever.
+func TestAPlanThatIsOutOfDateIsReadAgain(t *testing.T) {
+	t.Parallel()
+	for _, verdict := range []string{workflows.UpdateRetry, workflows.UpdateSkip} {
+		t.Run(verdict, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			end := map[string]step.Status{workflows.UpdateRetry: step.Done, workflows.UpdateSkip: step.Skipped}[verdict]
+			w.plans = append(w.plans, plan(rejected(customer.StepStripeCustomer)), plan(settled(customer.StepStripeCustomer, end)))
+			w.script(workflows.ActivityPlanOnboarding, nil, slow())
+			w.script(create, failing(provider.Rejected, "email_invalid"))
+			w.after(time.Hour, func() { w.env.SignalWorkflow(workflows.SignalProfileChanged, nil) })
+			w.after(time.Hour+5*time.Second, func() { w.say(verdict, stripeCustomer) })
+			w.endsBy(t, 2*time.Hour)
+
+			require.Equal(t, end, w.run(t).Steps[0].Status)
+		})
+	}
+}
+
+func TestAStepOfALaterVersionThatIsOverIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.plans = []workflows.Plan{plan(pending(customer.StepStripeCustomer), settled("from_the_future", step.Done))}
+	require.True(t, w.run(t).BillingReady)
+}

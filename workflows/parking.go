@@ -51,6 +51,7 @@ type task struct {
 	waitsFor step.WaitsFor
 	since    time.Time // when it parked
 	verdict  verdict   // what a parked task was told
+	atRest   bool      // it waits for a verdict or for its turn, and nothing of it is under way
 }
 
 // verdict is what ends a wait.
@@ -64,6 +65,23 @@ const (
 
 // parked says that the task waits for a provider or a person.
 func (t *task) parked() bool { return t.status == step.Blocked }
+
+// idle says that the task is at rest and was told nothing that it has yet to carry out.
+func (t *task) idle() bool { return t.status.Settled() || t.atRest && t.verdict == undecided }
+
+// rest waits for the condition, for at most the limit; zero is for ever.
+func (t *task) rest(ctx workflow.Context, limit time.Duration, condition func() bool) error {
+	t.atRest = true
+	defer func() { t.atRest = false }()
+	if limit == 0 {
+		return workflow.Await(ctx, condition)
+	}
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout:      limit,
+		TimerOptions: workflow.TimerOptions{Summary: t.name + " looks again by itself"},
+	}, condition)
+	return err
+}
 
 // failure is why an attempt failed, fit for people and histories: codes and ids only.
 type failure struct {
@@ -83,16 +101,27 @@ type parkingLot struct {
 // shown is what the search attributes say at present.
 type shown struct{ status, blockedOn string }
 
-// open starts listening for providers that are back.
+// shownAtStart is what the run before left, when it continued as new: it was waiting then.
+func shownAtStart(ctx workflow.Context) shown {
+	s := shown{status: StatusRunning}
+	attributes := workflow.GetTypedSearchAttributes(ctx)
+	if status, ok := attributes.GetKeyword(searchStatus); ok {
+		s.status = status
+	}
+	s.blockedOn, _ = attributes.GetKeyword(searchBlockedOn)
+	return s
+}
+
+// open starts listening for providers that are back. What a person decided stands all the same.
 func (l *parkingLot) open(ctx workflow.Context) {
-	l.shown = shown{status: StatusRunning}
+	l.shown = shownAtStart(ctx)
 	recoveries := workflow.GetSignalChannel(ctx, SignalProviderUp)
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		for {
 			var recovered provider.Name
 			recoveries.Receive(ctx, &recovered)
 			for _, t := range l.tasks {
-				if t.parked() && t.waitsFor == step.ForProvider && t.provider == recovered {
+				if t.parked() && t.waitsFor == step.ForProvider && t.provider == recovered && t.verdict == undecided {
 					t.verdict = tryAgain
 				}
 			}
@@ -155,12 +184,9 @@ func (l *parkingLot) wait(ctx workflow.Context, t *task) error {
 		return err
 	}
 	if t.verdict == goOnWithout {
-		if err := l.skip(ctx, t); err != nil {
-			return err
-		}
-	} else {
-		t.status = step.Retrying
+		return l.skip(ctx, t)
 	}
+	t.status = step.Retrying
 	return l.show(ctx)
 }
 
@@ -174,9 +200,9 @@ func (l *parkingLot) fallback(ctx workflow.Context, t *task) time.Duration {
 
 // jitter spreads tasks that parked together, and is the same at every replay.
 func jitter(parts ...string) time.Duration {
-	h := fnv.New32a()
+	h := fnv.New64a()
 	_, _ = h.Write([]byte(strings.Join(parts, "/"))) // a hash never fails to write
-	return time.Duration(h.Sum32()) % fallbackJitter
+	return time.Duration(h.Sum64() % uint64(fallbackJitter))
 }
 
 func (l *parkingLot) record(ctx workflow.Context, t *task, limit time.Duration) error {
@@ -192,23 +218,15 @@ func (l *parkingLot) record(ctx workflow.Context, t *task, limit time.Duration) 
 }
 
 func (t *task) await(ctx workflow.Context, limit time.Duration) error {
-	decided := func() bool { return t.verdict != undecided }
-	if limit == 0 {
-		return workflow.Await(ctx, decided)
-	}
-	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout:      limit,
-		TimerOptions: workflow.TimerOptions{Summary: t.name + " looks again by itself"},
-	}, decided)
-	return err
+	return t.rest(ctx, limit, func() bool { return t.verdict != undecided })
 }
 
 func (l *parkingLot) skip(ctx workflow.Context, t *task) error {
-	_, err := call[struct{}](onPostgres(ctx, "skip "+t.name), ActivitySkipStep, StepInput{Step: t.name})
-	if err == nil {
-		t.status = step.Skipped
+	if _, err := call[struct{}](onPostgres(ctx, "skip "+t.name), ActivitySkipStep, StepInput{Step: t.name}); err != nil {
+		return err
 	}
-	return err
+	t.status = step.Skipped
+	return l.show(ctx)
 }
 
 // show puts into search attributes and current details what waits on what, and since when.
@@ -313,6 +331,11 @@ func (l *parkingLot) statuses() []StepStatus {
 // settled says that every task is done or skipped.
 func (l *parkingLot) settled() bool {
 	return !slices.ContainsFunc(l.tasks, func(t *task) bool { return !t.status.Settled() })
+}
+
+// unsettled gives the tasks that are at work or waiting.
+func (l *parkingLot) unsettled() []*task {
+	return slices.DeleteFunc(slices.Clone(l.tasks), func(t *task) bool { return t.status.Settled() })
 }
 
 // failureOf reads an activity's failure. Whatever is not a provider's own answer (a lost worker, a

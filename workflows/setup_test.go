@@ -30,7 +30,7 @@ type world struct {
 	answers map[string][]func() error // what each activity does, call by call; then it succeeds
 	calls   []string                  // activities, in the order in which they ran
 	at      []time.Duration           // when, since the start
-	parked  []workflows.ParkInput
+	parked  []workflows.ParkInput     // as recorded
 	skipped []string
 	inputs  []string // everything that went to an activity, as JSON
 	wakes   []workflows.WakeResult
@@ -48,8 +48,10 @@ func setup(t *testing.T) *world {
 	w.began = w.env.Now()
 	w.plans = []workflows.Plan{{Steps: []workflows.PlannedStep{pending(customer.StepStripeCustomer)}}}
 	w.register(workflows.ActivityPlanOnboarding, func(_ context.Context, in workflows.PlanInput) (workflows.Plan, error) {
-		err := w.called(workflows.ActivityPlanOnboarding, in)
-		return w.nextPlan(), err
+		if err := w.called(workflows.ActivityPlanOnboarding, in); err != nil {
+			return workflows.Plan{}, err
+		}
+		return w.nextPlan(), nil
 	})
 	for _, name := range []string{
 		workflows.ActivityCreateStripeCustomer, workflows.ActivityVerifyStripeCustomer, workflows.ActivityClaimStripeCustomer,
@@ -61,25 +63,31 @@ func setup(t *testing.T) *world {
 		return workflows.FindResult{ID: "promo_1"}, w.called(workflows.ActivityFindPromotionCode, in)
 	})
 	w.register(workflows.ActivityUpdateStripeProfile, func(_ context.Context, in workflows.CallInput) (workflows.UpdateResult, error) {
-		err := w.called(workflows.ActivityUpdateStripeProfile, in)
+		if err := w.called(workflows.ActivityUpdateStripeProfile, in); err != nil {
+			return workflows.UpdateResult{}, err
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.newer--
-		return workflows.UpdateResult{Newer: w.newer >= 0}, err
+		return workflows.UpdateResult{Newer: w.newer >= 0}, nil
 	})
 	w.register(workflows.ActivityParkStep, func(_ context.Context, in workflows.ParkInput) error {
-		err := w.called(workflows.ActivityParkStep, in)
+		if err := w.called(workflows.ActivityParkStep, in); err != nil {
+			return err
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.parked = append(w.parked, in)
-		return err
+		return nil
 	})
 	w.register(workflows.ActivitySkipStep, func(_ context.Context, in workflows.StepInput) error {
-		err := w.called(workflows.ActivitySkipStep, in)
+		if err := w.called(workflows.ActivitySkipStep, in); err != nil {
+			return err
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.skipped = append(w.skipped, in.Step)
-		return err
+		return nil
 	})
 	w.registerGate()
 	return w
@@ -171,6 +179,18 @@ func (w *world) count(name string) (n int) {
 
 func (w *world) after(d time.Duration, do func()) { w.env.RegisterDelayedCallback(do, d) }
 
+// suggestContinueAsNew makes the history one that is long, as seen by the next workflow task.
+func (w *world) suggestContinueAsNew() { w.env.SetContinueAsNewSuggested(true) }
+
+// endsBy cancels a workflow that waits for what will not come, so that its test fails at once.
+func (w *world) endsBy(t *testing.T, d time.Duration) {
+	t.Helper()
+	w.after(d, func() {
+		t.Errorf("the workflow still waits after %s", d)
+		w.env.CancelWorkflow()
+	})
+}
+
 func (w *world) providerUp(p provider.Name) { w.env.SignalWorkflow(workflows.SignalProviderUp, p) }
 
 // run runs a customer's onboarding to its end.
@@ -242,6 +262,27 @@ func pending(name string) workflows.PlannedStep {
 	return workflows.PlannedStep{Name: name, Provider: provider.Stripe, Status: step.Pending}
 }
 
+// refused is a step whose provider is known to be down.
+func refused(name string) workflows.PlannedStep {
+	s := pending(name)
+	s.Refused, s.ErrorClass, s.LastError = true, provider.Transient, "stripe: transient: provider_down"
+	return s
+}
+
+// rejected is a step that waited for a person when the plan was made.
+func rejected(name string) workflows.PlannedStep {
+	s := pending(name)
+	s.Status, s.WaitsFor, s.ErrorClass, s.LastError = step.Blocked, step.ForPerson, provider.Rejected, "stripe: rejected: email_invalid"
+	return s
+}
+
+// settled is a step that was over when the plan was made.
+func settled(name string, status step.Status) workflows.PlannedStep {
+	s := pending(name)
+	s.Status = status
+	return s
+}
+
 func plan(steps ...workflows.PlannedStep) workflows.Plan { return workflows.Plan{Steps: steps} }
 
 // failing is a provider's failure as the activities give it.
@@ -251,6 +292,11 @@ func failing(class provider.Class, code string) error {
 		return temporal.NewApplicationError(text, string(class))
 	}
 	return temporal.NewNonRetryableApplicationError(text, string(class), nil)
+}
+
+// slow makes an activity take ten seconds, in skipped time: its next attempt comes that much later.
+func slow() error {
+	return temporal.NewApplicationErrorWithOptions("not yet", "slow", temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Second})
 }
 
 func times(n int, err error) []error {
