@@ -196,7 +196,7 @@ func TestAWakeUpThatTemporalDoesNotTakeIsTriedAgain(t *testing.T) {
 	b.park(t, 3)
 	b.register("wake without Temporal", newWake(b, failingSignals{}))
 	_, err := b.env.ExecuteActivity("wake without Temporal", workflows.WakeInput{Provider: provider.Stripe})
-	require.ErrorContains(t, err, "Temporal is away")
+	require.ErrorContains(t, err, "away: Temporal")
 	b.signals.then = func(workflowID string) { b.settle(t, workflowID, done) }
 	require.Equal(t, 3, b.wake(t).Woken, "the next attempt begins a new round")
 }
