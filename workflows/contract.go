@@ -4,11 +4,13 @@
 package workflows
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 )
 
 // TaskQueue is where workflows run, and the activities that touch Postgres and Temporal alone.
@@ -23,10 +25,18 @@ const (
 	NameCustomerOnboarding = "CustomerOnboarding"
 	NameProviderGate       = "ProviderGate"
 	NameRepairSweep        = "RepairSweep"
+	NameSubscriptionSync   = "SubscriptionSync"
+	NameChangeDelivery     = "ChangeDelivery"
 )
 
 // OnboardingID is the id of a customer's CustomerOnboarding.
 func OnboardingID(customerID string) string { return customer.WorkflowID(customerID) }
+
+// SyncID is the id of a customer's SubscriptionSync.
+func SyncID(customerID string) string { return subscription.WorkflowID(customerID) }
+
+// DeliveryID is the id of the ChangeDelivery of a change.
+func DeliveryID(seq int64) string { return "change-delivery/" + strconv.FormatInt(seq, 10) }
 
 // GateID is the id of a provider's ProviderGate.
 func GateID(p provider.Name) string { return "provider-gate/" + string(p) }
@@ -37,6 +47,9 @@ const (
 	UpdateSkip   = "skip"   // CustomerOnboarding, StepInput → StatusResult: go on without a waiting step
 	UpdateEnsure = "ensure" // CustomerOnboarding, EnsureInput → StatusResult: returns when billing is ready or the wait ends
 
+	UpdateSyncNow = "sync_now" // SubscriptionSync, SyncNowInput → SyncResult: reads now; returns when all is read or the wait ends
+
+	SignalChanged        = "changed"         // SubscriptionSync, no payload: what is known of the customer may be old
 	SignalProviderUp     = "provider_up"     // any workflow with parked steps, the provider's name
 	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
 	SignalTrouble        = "trouble"         // ProviderGate, no payload: a step met trouble with the provider
@@ -81,6 +94,29 @@ type StepInput struct {
 // EnsureInput bounds the wait of an ensure update, in milliseconds, at most 30,000.
 type EnsureInput struct {
 	WaitMS int64 `json:"wait_ms"`
+}
+
+// SyncInput names the customer whose subscriptions are to be read.
+type SyncInput struct {
+	CustomerID string `json:"customer_id"`
+}
+
+// SyncNowInput bounds the wait of a sync_now update, in milliseconds, at most 30,000.
+type SyncNowInput struct {
+	WaitMS int64 `json:"wait_ms"`
+}
+
+// SyncResult tells how a customer's sync stands. What was read is in Postgres.
+type SyncResult struct {
+	CustomerID string `json:"customer_id"`
+	// Synced says that nothing is known to be old.
+	Synced bool         `json:"synced"`
+	Steps  []StepStatus `json:"steps"`
+}
+
+// DeliveryInput names the change that is sent to the app's webhook.
+type DeliveryInput struct {
+	Seq int64 `json:"seq"`
 }
 
 // GateInput is a gate's provider and, from the run before, what it knows.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/subscription"
 )
 
 // The messages by which the rest of Holdfast hands work over, through the outbox. Each names its
@@ -28,8 +30,13 @@ func ChangeProfile(customerID string, version int) outbox.Message {
 // RepairOnboarding starts onboarding again for a customer on whom nothing works, at most once in
 // each period, whoever noticed.
 func RepairOnboarding(customerID string, now time.Time) outbox.Message {
+	return onboardingMessage(customerID, repairCause(now))
+}
+
+// repairCause names a repair by its period, of which each makes one.
+func repairCause(now time.Time) string {
 	const period = time.Minute
-	return onboardingMessage(customerID, "repair/"+now.UTC().Truncate(period).Format(time.RFC3339))
+	return "repair/" + now.UTC().Truncate(period).Format(time.RFC3339)
 }
 
 func onboardingMessage(customerID, cause string) outbox.Message {
@@ -41,6 +48,44 @@ func onboardingMessage(customerID, cause string) outbox.Message {
 		Input:            encode(OnboardingInput{CustomerID: customerID}),
 		Summary:          "onboarding of " + customerID,
 		SearchAttributes: map[string]string{SearchCustomer: customerID},
+	}
+}
+
+// SyncSubscriptions has a marked customer read. All marks that come before the next read begins are
+// one message.
+func SyncSubscriptions(m subscription.Mark) outbox.Message {
+	return syncMessage(m.CustomerID, fmt.Sprintf("%s/%d", m.Provider, m.Begun))
+}
+
+// RepairSync has a customer read who is marked and on whom nothing works, at most once in each
+// period, whoever noticed.
+func RepairSync(customerID string, now time.Time) outbox.Message {
+	return syncMessage(customerID, repairCause(now))
+}
+
+func syncMessage(customerID, cause string) outbox.Message {
+	return outbox.Message{
+		Key:              SyncID(customerID) + "/" + cause,
+		Workflow:         NameSubscriptionSync,
+		WorkflowID:       SyncID(customerID),
+		TaskQueue:        TaskQueue,
+		Input:            encode(SyncInput{CustomerID: customerID}),
+		Signal:           SignalChanged,
+		Summary:          "subscriptions of " + customerID,
+		SearchAttributes: map[string]string{SearchCustomer: customerID},
+	}
+}
+
+// DeliverChange has a change sent to the app's webhook.
+func DeliverChange(c feed.Change) outbox.Message {
+	return outbox.Message{
+		Key:              DeliveryID(c.Seq),
+		Workflow:         NameChangeDelivery,
+		WorkflowID:       DeliveryID(c.Seq),
+		TaskQueue:        TaskQueue,
+		Input:            encode(DeliveryInput{Seq: c.Seq}),
+		Summary:          c.Type + " of " + c.CustomerID,
+		SearchAttributes: map[string]string{SearchCustomer: c.CustomerID},
 	}
 }
 

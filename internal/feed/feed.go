@@ -1,0 +1,59 @@
+// Package feed is what the app learns of: every change of a customer's state, in order, kept for
+// support. The app reads it with a cursor, and may have it sent to a webhook of its own.
+package feed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast/holdfast/internal/outbox"
+)
+
+// Types of changes.
+const (
+	SubscriptionChanged = "subscription.changed"
+	OnboardingChanged   = "onboarding.changed"
+)
+
+// Change is something that the app is told. Seq rises by one from change to change, in the order in
+// which they became visible.
+type Change struct {
+	Seq        int64           `json:"seq"`
+	At         time.Time       `json:"at"`
+	Type       string          `json:"type"`
+	CustomerID string          `json:"customer_id"`
+	Data       json.RawMessage `json:"data"`
+}
+
+// Writer writes changes.
+type Writer struct {
+	deliver func(Change) outbox.Message
+}
+
+// NewWriter makes a writer. deliver is the message that has a change sent to the app's webhook; nil
+// when the app has none.
+func NewWriter(deliver func(Change) outbox.Message) *Writer { return &Writer{deliver: deliver} }
+
+// Append writes a change in the caller's transaction. It should be the last thing that the
+// transaction does: every other one that writes changes waits for its end.
+func (w *Writer) Append(ctx context.Context, tx pgx.Tx, kind, customerID string, data any) error {
+	encoded, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("change feed: encode %s of %s: %w", kind, customerID, err)
+	}
+	c := Change{Type: kind, CustomerID: customerID, Data: encoded}
+	err = tx.QueryRow(ctx, `WITH next AS (UPDATE change_counter SET last = last + 1 RETURNING last)
+		INSERT INTO changes (seq, type, customer_id, data) SELECT last, $1, $2, $3 FROM next RETURNING seq, at`,
+		kind, customerID, encoded).Scan(&c.Seq, &c.At)
+	if err != nil {
+		return fmt.Errorf("change feed: write %s of %s: %w", kind, customerID, err)
+	}
+	if w.deliver == nil {
+		return nil
+	}
+	return outbox.Add(ctx, tx, w.deliver(c))
+}
