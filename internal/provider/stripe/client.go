@@ -30,12 +30,6 @@ const (
 	// pagesPerSecond is how fast this process reads further pages of a list. First pages are calls
 	// of activities, and their task queue's rate counts them.
 	pagesPerSecond = 5
-
-	// idleConnections allows as many calls at once as the rate of a busy account brings about.
-	idleConnections = 64
-	// A dead HTTP/2 connection is noticed by a ping, or else every call on it would time out.
-	pingAfter   = 10 * time.Second
-	pingTimeout = 5 * time.Second
 )
 
 // Config says how to reach Stripe.
@@ -143,7 +137,7 @@ func newBackend(cfg Config) stripego.Backend {
 		URL: &cfg.APIBase,
 		HTTPClient: &http.Client{
 			Transport: &provider.Transport{
-				Provider: provider.Stripe, Base: newHTTPTransport(), Breaker: cfg.Breaker, Observer: cfg.Observer,
+				Provider: provider.Stripe, Base: provider.NewHTTPTransport(), Breaker: cfg.Breaker, Observer: cfg.Observer,
 			},
 			// A followed redirect is a second request, and may turn a POST into a GET.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -152,17 +146,6 @@ func newBackend(cfg Config) stripego.Backend {
 		EnableTelemetry:   new(false),
 		LeveledLogger:     &stripego.LeveledLogger{Level: stripego.LevelNull}, // it would log messages that quote addresses
 	})
-}
-
-func newHTTPTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: idleConnections,
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
-	}
 }
 
 // request is one call, as far as its failures depend on it.
