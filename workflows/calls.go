@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 )
 
 // Activity names, as registered. Workflows call them through the typed functions below.
@@ -25,6 +26,10 @@ const (
 	ActivityProbeProvider        = "ProbeProvider"
 	ActivityWakeParked           = "WakeParked"
 	ActivityRepairNeglected      = "RepairNeglected"
+
+	ActivityPlanSync                = "PlanSync"
+	ActivityReadStripeSubscriptions = "ReadStripeSubscriptions"
+	ActivityReadPayPalSubscriptions = "ReadPayPalSubscriptions"
 )
 
 // PlanInput asks what a customer's onboarding has to do, after storing the profile if one is given.
@@ -72,6 +77,29 @@ type UpdateResult struct {
 	Newer bool `json:"newer,omitempty"`
 }
 
+// PlanSyncInput asks what of a customer is to be read.
+type PlanSyncInput struct {
+	CustomerID string `json:"customer_id"`
+	// Mark, if given, says why everything is to be read, whatever is known.
+	Mark subscription.Cause `json:"mark,omitempty"`
+}
+
+// SyncPlan is what of a customer is to be read.
+type SyncPlan struct {
+	Steps []PlannedStep `json:"steps"`
+	// AwaitsApproval is since when a person has had a PayPal subscription to approve.
+	AwaitsApproval *time.Time `json:"awaits_approval,omitempty"`
+}
+
+// ReadResult is what a read of a customer's subscriptions at one provider has shown. The
+// subscriptions themselves are in Postgres.
+type ReadResult struct {
+	// Dirty says that the customer was marked again meanwhile.
+	Dirty bool `json:"dirty,omitempty"`
+	// AwaitsApproval is since when a person has had a PayPal subscription to approve.
+	AwaitsApproval *time.Time `json:"awaits_approval,omitempty"`
+}
+
 // ParkInput records that a step waits, since when, and until when at most.
 type ParkInput struct {
 	Step          string         `json:"step"`
@@ -116,11 +144,16 @@ type RepairResult struct {
 // within a few seconds send no heartbeat.
 const providerHeartbeat = 10 * time.Second
 
-// onStripe calls Stripe: the first tries ride out a blip, about five within a minute. What
-// remains after them is parked, so a longer policy would only hide it.
+// onStripe is onProvider for Stripe.
 func onStripe(ctx workflow.Context, summary string) workflow.Context {
+	return onProvider(ctx, provider.Stripe, summary)
+}
+
+// onProvider calls a provider: the first tries ride out a blip, about five within a minute. What
+// remains after them is parked, so a longer policy would only hide it.
+func onProvider(ctx workflow.Context, p provider.Name, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:           ProviderTaskQueue(provider.Stripe),
+		TaskQueue:           ProviderTaskQueue(p),
 		StartToCloseTimeout: ProviderCallTimeout,
 		HeartbeatTimeout:    providerHeartbeat,
 		Summary:             summary,
@@ -151,6 +184,13 @@ func BlipBackoff(attempt int) (delay time.Duration, ok bool) {
 		delay *= blipBackoff
 	}
 	return delay, true
+}
+
+// urgent goes before what waits at normal priority: a person is looking.
+func urgent(ctx workflow.Context) workflow.Context {
+	options := workflow.GetActivityOptions(ctx)
+	options.Priority = temporal.Priority{PriorityKey: 2}
+	return workflow.WithActivityOptions(ctx, options)
 }
 
 // onPostgres does work that needs our own database alone and is tried until it succeeds.

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -23,10 +22,8 @@ func CustomerOnboarding(ctx workflow.Context, in OnboardingInput) (StatusResult,
 }
 
 type onboarding struct {
-	in      OnboardingInput
-	lot     parkingLot
-	planned bool  // the plan was read once, so the lot knows its tasks
-	failed  error // why a task gave up: the workflow was canceled
+	in  OnboardingInput
+	lot parkingLot
 }
 
 func (o *onboarding) setup(ctx workflow.Context) error {
@@ -53,13 +50,13 @@ func (o *onboarding) run(ctx workflow.Context) (StatusResult, error) {
 			return StatusResult{}, err
 		}
 		err := workflow.Await(ctx, func() bool {
-			return o.failed != nil || o.lot.settled() || changes.Len() > 0 || o.shouldContinueAsNew(ctx)
+			return o.lot.failed != nil || o.lot.settled() || changes.Len() > 0 || o.shouldContinueAsNew(ctx)
 		})
 		switch {
 		case err != nil:
 			return StatusResult{}, err
-		case o.failed != nil:
-			return StatusResult{}, o.failed
+		case o.lot.failed != nil:
+			return StatusResult{}, o.lot.failed
 		case changes.Len() > 0:
 			continue
 		case !o.lot.settled():
@@ -78,118 +75,36 @@ func (o *onboarding) run(ctx workflow.Context) (StatusResult, error) {
 // asks about for weeks while a step waits, and that the moment is good: every open step is parked
 // and nobody is being answered. What was decided is carried out first: the next run would not know.
 func (o *onboarding) shouldContinueAsNew(ctx workflow.Context) bool {
-	if !workflow.GetInfo(ctx).GetContinueAsNewSuggested() || !workflow.AllHandlersFinished(ctx) {
-		return false
-	}
-	return !slices.ContainsFunc(o.lot.tasks, func(t *task) bool { return !t.idle() })
+	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() && workflow.AllHandlersFinished(ctx) && o.lot.idle()
 }
 
-// plan reads what there is to do and starts a task for every step that is not at work already.
+// plan reads what there is to do and takes up what is not at work already.
 func (o *onboarding) plan(ctx workflow.Context) error {
-	plan, err := o.read(ctx)
+	var plan Plan
+	steps, err := o.lot.readPlan(func() (_ []PlannedStep, err error) {
+		plan, err = call[Plan](onPostgres(ctx, "what is there to do for "+o.in.CustomerID), ActivityPlanOnboarding,
+			PlanInput{CustomerID: o.in.CustomerID, Profile: o.in.Profile})
+		return plan.Steps, err
+	})
 	if err != nil {
 		return err
 	}
-	for _, planned := range plan.Steps {
-		t := o.lot.find(planned.Name)
-		if t == nil {
-			t = &task{name: planned.Name, provider: planned.Provider, status: step.Done}
-			o.lot.tasks = append(o.lot.tasks, t)
-		}
-		if !t.status.Settled() {
-			continue // at work, or waiting
-		}
-		if t.status = planned.Status; t.status.Settled() {
-			continue
-		}
-		if t.do, err = o.action(t.name, plan); err != nil {
-			return err
-		}
-		o.begin(ctx, t, planned)
-	}
-	o.planned = true
-	return o.lot.show(ctx)
+	return o.lot.takeUp(ctx, steps, func(t *task) (assignment, error) { return o.assign(t, plan) })
 }
 
-// read gets the plan, again if a step ended while it was being read: the plan may show that step
-// as it was before, and taking it up would undo the end.
-func (o *onboarding) read(ctx workflow.Context) (Plan, error) {
-	for {
-		open := o.lot.unsettled()
-		plan, err := call[Plan](onPostgres(ctx, "what is there to do for "+o.in.CustomerID), ActivityPlanOnboarding,
-			PlanInput{CustomerID: o.in.CustomerID, Profile: o.in.Profile})
-		if err != nil || !plan.overtaken(open) {
-			return plan, err
-		}
-	}
-}
-
-// overtaken says that one of the tasks ended, and that the plan does not know.
-func (p Plan) overtaken(tasks []*task) bool {
-	return slices.ContainsFunc(p.Steps, func(planned PlannedStep) bool {
-		return !planned.Status.Settled() && slices.ContainsFunc(tasks, func(t *task) bool {
-			return t.name == planned.Name && t.status.Settled()
-		})
-	})
-}
-
-// action is what a step does.
-func (o *onboarding) action(name string, plan Plan) (func(workflow.Context) error, error) {
+// assign says what a step does. All but the first need the Stripe customer.
+func (o *onboarding) assign(t *task, plan Plan) (assignment, error) {
 	switch {
-	case name == customer.StepStripeCustomer && plan.BringsStripeCustomer:
-		return o.claimStripeCustomer, nil
-	case name == customer.StepStripeCustomer:
-		return o.createStripeCustomer, nil
-	case name == customer.StepPromoCode:
-		return o.applyPromoCode, nil
-	case name == customer.StepStripeProfile:
-		return o.updateStripeProfile, nil
+	case t.name == customer.StepStripeCustomer && plan.BringsStripeCustomer:
+		return assignment{do: o.claimStripeCustomer}, nil
+	case t.name == customer.StepStripeCustomer:
+		return assignment{do: o.createStripeCustomer}, nil
+	case t.name == customer.StepPromoCode:
+		return assignment{do: o.applyPromoCode, needs: o.lot.find(customer.StepStripeCustomer)}, nil
+	case t.name == customer.StepStripeProfile:
+		return assignment{do: o.updateStripeProfile, needs: o.lot.find(customer.StepStripeCustomer)}, nil
 	}
-	return nil, fmt.Errorf("onboarding of %s: step %q is not one that this version knows", o.in.CustomerID, name)
-}
-
-// begin takes a step up where Postgres says it stands.
-func (o *onboarding) begin(ctx workflow.Context, t *task, planned PlannedStep) {
-	switch {
-	case planned.Status == step.Blocked && planned.WaitsFor == step.ForPerson:
-		t.park(ctx, failure{planned.ErrorClass, planned.LastError})
-	case planned.Refused && o.itsTurn(t): // otherwise the provider may be back when it is
-		t.park(ctx, failure{planned.ErrorClass, planned.LastError})
-	default:
-		t.status = step.Pending
-	}
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		if err := o.settle(ctx, t); err != nil {
-			o.failed = err
-		}
-	})
-}
-
-// settle does a step once the Stripe customer that it needs is there. Without one there is
-// nothing to do it to.
-func (o *onboarding) settle(ctx workflow.Context, t *task) error {
-	if !o.itsTurn(t) {
-		if err := t.rest(ctx, 0, func() bool { return o.itsTurn(t) }); err != nil {
-			return err
-		}
-	}
-	if base := o.base(t); base != nil && base.status == step.Skipped {
-		return o.lot.skip(ctx, t)
-	}
-	return o.lot.untilSettled(ctx, t)
-}
-
-// base is the step that the task needs the end of, or nil.
-func (o *onboarding) base(t *task) *task {
-	if t.name == customer.StepStripeCustomer {
-		return nil
-	}
-	return o.lot.find(customer.StepStripeCustomer)
-}
-
-func (o *onboarding) itsTurn(t *task) bool {
-	base := o.base(t)
-	return base == nil || base.status.Settled()
+	return assignment{}, fmt.Errorf("onboarding of %s: step %q is not one that this version knows", o.in.CustomerID, t.name)
 }
 
 // createStripeCustomer makes the account's one Stripe customer, or finds the one that an earlier
@@ -260,42 +175,20 @@ func (o *onboarding) handlePeople(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, QueryStatus, func() (StatusResult, error) { return o.status(), nil }); err != nil {
 		return err
 	}
-	if err := o.handleVerdict(ctx, UpdateRetry, tryAgain); err != nil {
-		return err
-	}
-	if err := o.handleVerdict(ctx, UpdateSkip, goOnWithout); err != nil {
+	if err := handleVerdicts(ctx, &o.lot, o.status); err != nil {
 		return err
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateEnsure, o.ensure, workflow.UpdateHandlerOptions{Validator: validateEnsure})
 }
 
-func (o *onboarding) handleVerdict(ctx workflow.Context, update string, v verdict) error {
-	// A verdict may come with the start of this run; it is judged once the plan is known.
-	validate := func(_ workflow.Context, in StepInput) error {
-		if !o.planned {
-			return nil
-		}
-		return o.lot.validate(in)
-	}
-	decide := func(ctx workflow.Context, in StepInput) (StatusResult, error) {
-		if err := workflow.Await(ctx, func() bool { return o.planned }); err != nil {
-			return StatusResult{}, err
-		}
-		if err := o.lot.validate(in); err != nil {
-			return StatusResult{}, err
-		}
-		o.lot.find(in.Step).verdict = v
-		return o.status(), nil
-	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, update, decide, workflow.UpdateHandlerOptions{Validator: validate})
-}
+func validateEnsure(_ workflow.Context, in EnsureInput) error { return validateWait(in.WaitMS) }
 
-// maxEnsureWait bounds how long an ensure update may hold on.
-const maxEnsureWait = 30 * time.Second
+// maxWait bounds how long an update may hold on.
+const maxWait = 30 * time.Second
 
-func validateEnsure(_ workflow.Context, in EnsureInput) error {
-	if in.WaitMS < 0 || in.WaitMS > maxEnsureWait.Milliseconds() {
-		return temporal.NewApplicationError(fmt.Sprintf("wait_ms: must be from 0 to %d", maxEnsureWait.Milliseconds()), ErrInvalidInput)
+func validateWait(ms int64) error {
+	if ms < 0 || ms > maxWait.Milliseconds() {
+		return temporal.NewApplicationError(fmt.Sprintf("wait_ms: must be from 0 to %d", maxWait.Milliseconds()), ErrInvalidInput)
 	}
 	return nil
 }
@@ -303,7 +196,7 @@ func validateEnsure(_ workflow.Context, in EnsureInput) error {
 // ensure waits until billing is ready, until nothing more will happen, or for as long as the
 // caller wants to wait.
 func (o *onboarding) ensure(ctx workflow.Context, in EnsureInput) (StatusResult, error) {
-	over := func() bool { return o.billingReady() || o.planned && o.lot.settled() }
+	over := func() bool { return o.billingReady() || o.lot.planned && o.lot.settled() }
 	if !over() && in.WaitMS > 0 {
 		wait := time.Duration(in.WaitMS) * time.Millisecond
 		if _, err := workflow.AwaitWithTimeout(ctx, wait, over); err != nil {

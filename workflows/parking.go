@@ -44,7 +44,7 @@ const (
 type task struct {
 	name     string
 	provider provider.Name
-	do       func(workflow.Context) error
+	assignment
 
 	status   step.Status
 	failure  failure
@@ -53,6 +53,16 @@ type task struct {
 	verdict  verdict   // what a parked task was told
 	atRest   bool      // it waits for a verdict or for its turn, and nothing of it is under way
 }
+
+// assignment is what a step does, and the task whose end it needs, or nil. Without that task's
+// success there is nothing to do it to.
+type assignment struct {
+	do    func(workflow.Context) error
+	needs *task
+}
+
+// itsTurn says that the task needs nobody's end any more.
+func (t *task) itsTurn() bool { return t.needs == nil || t.needs.status.Settled() }
 
 // verdict is what ends a wait.
 type verdict int
@@ -96,6 +106,8 @@ type parkingLot struct {
 	customerID string
 	tasks      []*task
 	shown      shown
+	planned    bool  // the plan was read once, so the lot knows its tasks
+	failed     error // why a task gave up: the workflow was canceled
 }
 
 // shown is what the search attributes say at present.
@@ -127,6 +139,81 @@ func (l *parkingLot) open(ctx workflow.Context) {
 			}
 		}
 	})
+}
+
+// readPlan gets the planned steps, again if a step ended while they were being read: they may show
+// that step as it was before, and taking it up would undo the end.
+func (l *parkingLot) readPlan(read func() ([]PlannedStep, error)) ([]PlannedStep, error) {
+	for {
+		open := l.unsettled()
+		steps, err := read()
+		if err != nil || !overtaken(steps, open) {
+			return steps, err
+		}
+	}
+}
+
+// overtaken says that one of the tasks ended, and that the planned steps do not know.
+func overtaken(steps []PlannedStep, tasks []*task) bool {
+	return slices.ContainsFunc(steps, func(planned PlannedStep) bool {
+		return !planned.Status.Settled() && slices.ContainsFunc(tasks, func(t *task) bool {
+			return t.name == planned.Name && t.status.Settled()
+		})
+	})
+}
+
+// takeUp starts a task for every planned step that is not over and not at work already.
+func (l *parkingLot) takeUp(ctx workflow.Context, steps []PlannedStep, assign func(*task) (assignment, error)) error {
+	for _, planned := range steps {
+		t := l.find(planned.Name)
+		if t == nil {
+			t = &task{name: planned.Name, provider: planned.Provider, status: step.Done}
+			l.tasks = append(l.tasks, t)
+		}
+		if !t.status.Settled() {
+			continue // at work, or waiting
+		}
+		if t.status = planned.Status; t.status.Settled() {
+			continue
+		}
+		var err error
+		if t.assignment, err = assign(t); err != nil {
+			return err
+		}
+		l.begin(ctx, t, planned)
+	}
+	l.planned = true
+	return l.show(ctx)
+}
+
+// begin takes a step up where Postgres says it stands.
+func (l *parkingLot) begin(ctx workflow.Context, t *task, planned PlannedStep) {
+	switch {
+	case planned.Status == step.Blocked && planned.WaitsFor == step.ForPerson:
+		t.park(ctx, failure{planned.ErrorClass, planned.LastError})
+	case planned.Refused && t.itsTurn(): // otherwise the provider may be back when it is
+		t.park(ctx, failure{planned.ErrorClass, planned.LastError})
+	default:
+		t.status = step.Pending
+	}
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		if err := l.settle(ctx, t); err != nil {
+			l.failed = err
+		}
+	})
+}
+
+// settle does a task once the one that it needs is there.
+func (l *parkingLot) settle(ctx workflow.Context, t *task) error {
+	if !t.itsTurn() {
+		if err := t.rest(ctx, 0, t.itsTurn); err != nil {
+			return err
+		}
+	}
+	if t.needs != nil && t.needs.status == step.Skipped {
+		return l.skip(ctx, t)
+	}
+	return l.untilSettled(ctx, t)
 }
 
 // untilSettled does a task until it is done or skipped. It fails only when the workflow is
@@ -301,6 +388,35 @@ func (l *parkingLot) validate(in StepInput) error {
 	return nil
 }
 
+// handleVerdicts answers the updates by which a person decides on a step that waits.
+func handleVerdicts[Status any](ctx workflow.Context, l *parkingLot, status func() Status) error {
+	if err := handleVerdict(ctx, l, status, UpdateRetry, tryAgain); err != nil {
+		return err
+	}
+	return handleVerdict(ctx, l, status, UpdateSkip, goOnWithout)
+}
+
+func handleVerdict[Status any](ctx workflow.Context, l *parkingLot, status func() Status, update string, v verdict) error {
+	// A verdict may come with the start of this run; it is judged once the plan is known.
+	validate := func(_ workflow.Context, in StepInput) error {
+		if !l.planned {
+			return nil
+		}
+		return l.validate(in)
+	}
+	decide := func(ctx workflow.Context, in StepInput) (Status, error) {
+		if err := workflow.Await(ctx, func() bool { return l.planned }); err != nil {
+			return status(), err
+		}
+		if err := l.validate(in); err != nil {
+			return status(), err
+		}
+		l.find(in.Step).verdict = v
+		return status(), nil
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, update, decide, workflow.UpdateHandlerOptions{Validator: validate})
+}
+
 // Error types of refused updates.
 const (
 	ErrUnknownStep    = "unknown_step"
@@ -331,6 +447,11 @@ func (l *parkingLot) statuses() []StepStatus {
 // settled says that every task is done or skipped.
 func (l *parkingLot) settled() bool {
 	return !slices.ContainsFunc(l.tasks, func(t *task) bool { return !t.status.Settled() })
+}
+
+// idle says that nothing is under way: every task is over, or waits and was told nothing.
+func (l *parkingLot) idle() bool {
+	return !slices.ContainsFunc(l.tasks, func(t *task) bool { return !t.idle() })
 }
 
 // unsettled gives the tasks that are at work or waiting.
