@@ -17,6 +17,8 @@ import (
 	"github.com/stripe/stripe-go/v76/balance"
 	"github.com/stripe/stripe-go/v76/customer"
 	"github.com/stripe/stripe-go/v76/promotioncode"
+	"github.com/stripe/stripe-go/v76/subscription"
+	"github.com/stripe/stripe-go/v76/subscriptionitem"
 	"golang.org/x/time/rate"
 
 	"github.com/holdfast/holdfast/internal/provider"
@@ -46,16 +48,18 @@ type Config struct {
 	Observer provider.Observer
 }
 
-// Client makes calls to Stripe, each of which is one request, but for FindCustomer's further
-// pages. Its errors are *provider.Failure unless a doc comment says otherwise. It is safe for
+// Client makes calls to Stripe, each of which is one request, but for the further pages of
+// lists. Its errors are *provider.Failure unless a doc comment says otherwise. It is safe for
 // concurrent use.
 type Client struct {
-	livemode       bool
-	timeout        time.Duration
-	customers      customer.Client
-	promotionCodes promotioncode.Client
-	balances       balance.Client
-	pages          *rate.Limiter
+	livemode          bool
+	timeout           time.Duration
+	customers         customer.Client
+	promotionCodes    promotioncode.Client
+	balances          balance.Client
+	subscriptions     subscription.Client
+	subscriptionItems subscriptionitem.Client
+	pages             *rate.Limiter
 }
 
 // New makes a client and calls nobody. Its errors name what is wrong with the configuration and
@@ -75,14 +79,19 @@ func New(cfg Config) (*Client, error) {
 	}
 	b := newBackend(cfg)
 	return &Client{
-		timeout:        cfg.Timeout,
-		livemode:       !strings.Contains(cfg.SecretKey, "_test_"),
-		customers:      customer.Client{B: b, Key: cfg.SecretKey},
-		promotionCodes: promotioncode.Client{B: b, Key: cfg.SecretKey},
-		balances:       balance.Client{B: b, Key: cfg.SecretKey},
-		pages:          rate.NewLimiter(pagesPerSecond, pagesPerSecond),
+		timeout:           cfg.Timeout,
+		livemode:          Livemode(cfg.SecretKey),
+		customers:         customer.Client{B: b, Key: cfg.SecretKey},
+		promotionCodes:    promotioncode.Client{B: b, Key: cfg.SecretKey},
+		balances:          balance.Client{B: b, Key: cfg.SecretKey},
+		subscriptions:     subscription.Client{B: b, Key: cfg.SecretKey},
+		subscriptionItems: subscriptionitem.Client{B: b, Key: cfg.SecretKey},
+		pages:             rate.NewLimiter(pagesPerSecond, pagesPerSecond),
 	}, nil
 }
+
+// Livemode says whether a secret key moves real money.
+func Livemode(secretKey string) bool { return !strings.Contains(secretKey, "_test_") }
 
 // Livemode says that the key moves real money: objects and events of the other mode are not ours.
 func (c *Client) Livemode() bool { return c.livemode }

@@ -3,7 +3,6 @@ package stripe
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -146,8 +145,8 @@ func (c *Client) listCustomers(ctx context.Context, email string, createdFrom ti
 			return all, nil
 		}
 		params.StartingAfter = new(all[len(all)-1].ID)
-		if err := c.pages.Wait(ctx); err != nil {
-			return nil, fmt.Errorf("stripe: list customers: wait for the turn of a further page: %w", err)
+		if err := c.waitForPage(ctx, "customers"); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -200,7 +199,7 @@ func (c *Client) oneCustomer(
 
 func customerFrom(c *stripego.Customer) Customer {
 	customer := Customer{
-		ID: c.ID, Email: c.Email, Name: c.Name, Metadata: c.Metadata, Created: time.Unix(c.Created, 0).UTC(),
+		ID: c.ID, Email: c.Email, Name: c.Name, Metadata: c.Metadata, Created: moment(c.Created),
 	}
 	if c.Address != nil {
 		customer.Country = c.Address.Country

@@ -66,6 +66,14 @@ func exercises() []exercise {
 			_, err := c.FindPromotionCode(ctx, "SPRING")
 			return err
 		}},
+		{method: "ListSubscriptions", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ListSubscriptions(ctx, "cus_1")
+			return err
+		}},
+		{method: "PageSubscriptions", call: func(ctx context.Context, c *stripe.Client) error {
+			_, _, err := c.PageSubscriptions(ctx, "sub_1")
+			return err
+		}},
 		{method: "Probe", call: func(ctx context.Context, c *stripe.Client) error { return c.Probe(ctx) }},
 	}
 }
