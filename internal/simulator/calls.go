@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"cmp"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -108,18 +107,18 @@ type callLog struct {
 	mu      sync.Mutex
 	calls   []*Call
 	dropped int
-	keyless int // POSTs without an idempotency key
+	keyless int // POSTs without the idempotency key that they need
 }
 
 // arrived logs a call that has no answer yet; the result is for answered.
-func (l *callLog) arrived(c Call) *Call {
+func (l *callLog) arrived(c Call, needsKey bool) *Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.calls) >= 2*callsKept {
 		l.dropped += callsKept
 		l.calls = slices.Clone(l.calls[callsKept:])
 	}
-	if c.Method == http.MethodPost && c.IdempotencyKey == "" {
+	if needsKey && c.IdempotencyKey == "" {
 		l.keyless++
 	}
 	l.calls = append(l.calls, &c)

@@ -16,7 +16,7 @@ type controlCall struct {
 }
 
 func (s *Simulator) controlCalls() []controlCall {
-	return []controlCall{
+	return append([]controlCall{
 		{"GET /faults", "the active faults and how many requests each has met", s.getFaults},
 		{"PUT /faults", `replace the faults: [{"kind": "500", "method": "POST", "path_prefix": "/v1/customers", ` +
 			`"times": 3, "probability": 0.5, "retry_after": 2, "delay_ms": 100, "jitter_ms": 50}], all but kind optional`, s.putFaults},
@@ -36,7 +36,7 @@ func (s *Simulator) controlCalls() []controlCall {
 		{"PUT /stripe/rate-limit", `calls a second before 429: {"calls_per_second": 25}, 0 for no limit`, s.putRateLimit},
 		{"DELETE /stripe/idempotency-keys", "forget the stored answers, as Stripe does after 24 hours", s.deleteIdempotencyKeys},
 		{"GET /healthz", "whether the simulator runs", s.getHealth},
-	}
+	}, s.payPalControlCalls()...)
 }
 
 func (s *Simulator) controlHandler() http.Handler {
@@ -50,7 +50,7 @@ func (s *Simulator) controlHandler() http.Handler {
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		for _, call := range calls {
-			_, _ = fmt.Fprintf(w, "%-34s %s\n", call.pattern, call.help)
+			_, _ = fmt.Fprintf(w, "%-42s %s\n", call.pattern, call.help)
 		}
 	})
 	return mux

@@ -61,7 +61,7 @@ var faultKinds = []FaultKind{
 // latencies add up, and of the others the first that matches decides.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
-	// Provider limits the fault to one provider ("stripe"); empty means all.
+	// Provider limits the fault to one provider ("stripe", "paypal"); empty means all.
 	Provider string `json:"provider,omitempty"`
 	// Method and PathPrefix limit the fault to some requests ("POST", "/v1/customers").
 	Method     string `json:"method,omitempty"`
@@ -98,8 +98,8 @@ func (f Fault) validate() error {
 	switch {
 	case !slices.Contains(faultKinds, f.Kind):
 		return fmt.Errorf("kind must be one of %v", faultKinds)
-	case f.Provider != "" && f.Provider != stripeName:
-		return fmt.Errorf("provider must be empty or %q", stripeName)
+	case !slices.Contains([]string{"", stripeName, payPalName}, f.Provider):
+		return fmt.Errorf("provider must be empty, %q or %q", stripeName, payPalName)
 	case min(f.Times, f.RetryAfter, f.DelayMS, f.JitterMS) < 0:
 		return errors.New("times, retry_after, delay_ms and jitter_ms must not be negative")
 	case f.Probability < 0 || f.Probability > 1:

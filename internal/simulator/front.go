@@ -25,6 +25,8 @@ type provider interface {
 	route(r *http.Request) string
 	// idempotencyKey is the key that the request was sent under, or empty.
 	idempotencyKey(r *http.Request) string
+	// needsKey says that the request is a write that must be sent under such a key.
+	needsKey(r *http.Request) bool
 	// failure is how this provider words a 401, a 429 or a 500.
 	failure(status int) answer
 }
@@ -60,7 +62,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Method:         r.Method,
 		Route:          f.provider.route(r),
 		IdempotencyKey: f.provider.idempotencyKey(r),
-	})
+	}, f.provider.needsKey(r))
 	a, d, kind := f.decide(w, r)
 	// Logged before it is sent, so that whoever has seen an answer finds it in the log.
 	f.calls.answered(call, time.Now(), a.status, kind)

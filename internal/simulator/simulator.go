@@ -1,15 +1,16 @@
-// Package simulator is a payment provider made for breaking: a stateful Stripe over HTTP, with
-// faults that are switched while it runs. Tests and benchmarks start it in their own process;
+// Package simulator is payment providers made for breaking: a stateful Stripe and PayPal over HTTP,
+// with faults that are switched while they run. Tests and benchmarks start it in their own process;
 // `starter simulate` runs it as a process of its own and steers it over the control endpoint,
 // whose calls are listed by GET / on the control address.
 //
 // How it is put together: an endpoint owns the listening socket; a front stands before each
 // provider, logs every call and applies the faults, knowing nothing of the provider; the provider
-// (Stripe, in the files named stripe_*) answers. A further provider is one more front, a further
-// resource one more file that registers its routes.
+// (Stripe, in the files named stripe_*, or PayPal, in those named paypal_*) answers. A further
+// provider is one more front, a further resource one more file that registers its routes.
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,10 @@ const anyLoopbackPort = "127.0.0.1:0"
 
 // Config says where the simulator listens and what it accepts at first. The zero value is useful.
 type Config struct {
-	// StripeAddr and ControlAddr are host:port; empty means a free port on loopback. The control
-	// endpoint asks for no credentials, so it belongs on loopback or in a private network.
+	// StripeAddr, PayPalAddr and ControlAddr are host:port; empty means a free port on loopback. The
+	// control endpoint asks for no credentials, so it belongs on loopback or in a private network.
 	StripeAddr  string
+	PayPalAddr  string
 	ControlAddr string
 
 	// StripeKey is the secret key that Stripe's API accepts; empty means DefaultStripeKey.
@@ -37,6 +39,16 @@ type Config struct {
 	// StripeRateLimit is the number of calls a second that are answered; the rest get 429.
 	// Zero means no limit.
 	StripeRateLimit int
+
+	// PayPalClientID and PayPalClientSecret are what PayPal gives a token for; empty means
+	// DefaultPayPalClientID and DefaultPayPalClientSecret.
+	PayPalClientID     string
+	PayPalClientSecret string
+	// PayPalWebhookID is the webhook that PayPal signs its events for; empty means
+	// DefaultPayPalWebhookID.
+	PayPalWebhookID string
+	// PayPalRateLimit is to PayPal what StripeRateLimit is to Stripe.
+	PayPalRateLimit int
 
 	// Seed makes faults with a probability, and the jitter of latency, repeatable.
 	Seed uint64
@@ -48,6 +60,8 @@ type Config struct {
 type Simulator struct {
 	stripe         *Stripe
 	stripeEndpoint *endpoint
+	paypal         *PayPal
+	paypalEndpoint *endpoint
 	control        *endpoint
 	calls          *callLog
 	faults         *faults
@@ -69,10 +83,15 @@ func Start(ctx context.Context, cfg Config) (*Simulator, error) {
 	}
 	s.close = sync.OnceValue(s.shutDown)
 	s.stripeEndpoint = newEndpoint(s.front(s.stripe), cfg.Logger)
+	s.paypal = newPayPal(cfg, s.PayPalURL)
+	s.paypalEndpoint = newEndpoint(s.front(s.paypal), cfg.Logger)
 	s.control = newEndpoint(s.controlHandler(), cfg.Logger)
 
 	if err := s.stripeEndpoint.open(ctx, cfg.StripeAddr); err != nil {
 		return nil, fmt.Errorf("simulator: start Stripe: %w", err)
+	}
+	if err := s.paypalEndpoint.open(ctx, cfg.PayPalAddr); err != nil {
+		return nil, errors.Join(fmt.Errorf("simulator: start PayPal: %w", err), s.Close())
 	}
 	if err := s.control.open(ctx, cfg.ControlAddr); err != nil {
 		return nil, errors.Join(fmt.Errorf("simulator: start the control endpoint: %w", err), s.Close())
@@ -85,12 +104,18 @@ func (c Config) withDefaults() Config {
 	if c.StripeAddr == "" {
 		c.StripeAddr = anyLoopbackPort
 	}
+	if c.PayPalAddr == "" {
+		c.PayPalAddr = anyLoopbackPort
+	}
 	if c.ControlAddr == "" {
 		c.ControlAddr = anyLoopbackPort
 	}
 	if c.StripeKey == "" {
 		c.StripeKey = DefaultStripeKey
 	}
+	c.PayPalClientID = cmp.Or(c.PayPalClientID, DefaultPayPalClientID)
+	c.PayPalClientSecret = cmp.Or(c.PayPalClientSecret, DefaultPayPalClientSecret)
+	c.PayPalWebhookID = cmp.Or(c.PayPalWebhookID, DefaultPayPalWebhookID)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -100,17 +125,24 @@ func (c Config) withDefaults() Config {
 // StripeURL is the base URL for Stripe clients. It stays the same while connections are refused.
 func (s *Simulator) StripeURL() string { return s.stripeEndpoint.url() }
 
+// PayPalURL is the base URL for PayPal clients. It stays the same while connections are refused.
+func (s *Simulator) PayPalURL() string { return s.paypalEndpoint.url() }
+
 // ControlURL is the base URL of the control endpoint.
 func (s *Simulator) ControlURL() string { return s.control.url() }
 
 // Stripe gives access to what the simulated Stripe knows and accepts.
 func (s *Simulator) Stripe() *Stripe { return s.stripe }
 
+// PayPal gives access to what the simulated PayPal knows and accepts.
+func (s *Simulator) PayPal() *PayPal { return s.paypal }
+
 // Calls returns what the providers were asked, oldest first, answered or not. Refused connections
 // are not seen. At least the newest 250,000 calls are kept.
 func (s *Simulator) Calls() Calls { return s.calls.snapshot() }
 
-// PostsWithoutKey counts the POST requests that came without an idempotency key since the start.
+// PostsWithoutKey counts the POST requests that came without an idempotency key, which PayPal calls
+// a request id, since the start; requests for a token need none.
 // Ours must send none: without a key of its own, a repeated write is a second write.
 func (s *Simulator) PostsWithoutKey() int { return s.calls.postsWithoutKey() }
 
@@ -126,6 +158,9 @@ func (s *Simulator) SetFaults(active ...Fault) error {
 	s.faults.replace(active)
 	if err := s.stripeEndpoint.refuse(s.faults.refusing(s.stripe.name())); err != nil {
 		return fmt.Errorf("simulator: switch the listener of Stripe: %w", err)
+	}
+	if err := s.paypalEndpoint.refuse(s.faults.refusing(s.paypal.name())); err != nil {
+		return fmt.Errorf("simulator: switch the listener of PayPal: %w", err)
 	}
 	return nil
 }
@@ -144,7 +179,7 @@ func (s *Simulator) shutDown() error {
 	close(s.stopped)
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	err := errors.Join(s.stripeEndpoint.close(), s.control.close())
+	err := errors.Join(s.stripeEndpoint.close(), s.paypalEndpoint.close(), s.control.close())
 	s.faults.replace(nil) // lets go of what a fault still holds up, now that nobody gets an answer
 	return err
 }

@@ -75,6 +75,8 @@ func (s *Stripe) idempotencyKey(r *http.Request) string {
 	return strings.TrimSpace(r.Header.Get("Idempotency-Key"))
 }
 
+func (s *Stripe) needsKey(r *http.Request) bool { return r.Method == http.MethodPost }
+
 func (s *Stripe) route(r *http.Request) string {
 	_, pattern := s.routes.Handler(r)
 	_, path, _ := strings.Cut(pattern, " ")

@@ -1,0 +1,181 @@
+package simulator
+
+import (
+	"cmp"
+	"crypto/rand"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	payPalName       = "paypal"
+	payPalTokenRoute = "/v1/oauth2/token" //nolint:gosec // a path
+)
+
+// PayPal is a simulated PayPal business account in the sandbox: its REST app's credentials, its
+// subscriptions, the certificate that its webhooks are signed with, and the pipeline that every
+// request goes through (rate limit, token, route, request id, operation).
+type PayPal struct {
+	routes   *http.ServeMux
+	baseURL  func() string // its own, for links
+	limiter  *rate.Limiter
+	access   *payPalAccess
+	requests *payPalRequests
+	signer   *payPalSigner
+	// emit hands an event to whoever delivers webhooks. It does not wait for the delivery.
+	emit func(payPalEvent)
+
+	mu            sync.Mutex // guards everything below
+	subscriptions map[string]*payPalSubscription
+}
+
+// payPalOperation is the endpoint of one route. It runs under the account's lock and returns the
+// status and the object of its answer, nil for none, or says what is wrong.
+type payPalOperation func(payPalRequest) (status int, object any, problem *payPalError)
+
+type payPalRequest struct {
+	id   string // the {id} of the path
+	body []byte
+}
+
+func newPayPal(cfg Config, baseURL func() string) *PayPal {
+	p := &PayPal{
+		routes:        http.NewServeMux(),
+		baseURL:       baseURL,
+		limiter:       rate.NewLimiter(limitOf(cfg.PayPalRateLimit)),
+		access:        newPayPalAccess(cfg.PayPalClientID, cfg.PayPalClientSecret),
+		requests:      &payPalRequests{answers: map[string]*answer{}},
+		signer:        newPayPalSigner(cfg.PayPalWebhookID),
+		emit:          func(payPalEvent) {},
+		subscriptions: map[string]*payPalSubscription{},
+	}
+	p.routes.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	p.routes.HandleFunc("POST "+payPalTokenRoute, p.access.grant)
+	p.routes.HandleFunc("GET "+payPalCertsPath+"{id}", p.serveCertificate)
+	p.serveSubscriptions()
+	return p
+}
+
+// SetRateLimit changes how many calls a second are answered with anything but 429; zero lifts
+// the limit.
+func (p *PayPal) SetRateLimit(callsPerSecond int) {
+	limit, burst := limitOf(callsPerSecond)
+	p.limiter.SetLimit(limit)
+	p.limiter.SetBurst(burst)
+}
+
+func (p *PayPal) name() string { return payPalName }
+
+func (p *PayPal) idempotencyKey(r *http.Request) string {
+	return strings.TrimSpace(r.Header.Get("Paypal-Request-Id"))
+}
+
+// needsKey leaves out the request for a token: a second token is no second anything.
+func (p *PayPal) needsKey(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path != payPalTokenRoute
+}
+
+func (p *PayPal) route(r *http.Request) string {
+	_, pattern := p.routes.Handler(r)
+	_, path, _ := strings.Cut(pattern, " ")
+	return cmp.Or(path, pattern)
+}
+
+func (p *PayPal) failure(status int) answer {
+	failures := map[int]*payPalError{
+		http.StatusUnauthorized:        payPalUnauthorized(),
+		http.StatusTooManyRequests:     payPalTooManyRequests(),
+		http.StatusInternalServerError: payPalInternalError(),
+	}
+	return failures[status].answer()
+}
+
+// ServeHTTP answers as PayPal's API does.
+func (p *PayPal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, payPalCertsPath) && !p.limiter.Allow() {
+		payPalTooManyRequests().answer().writeTo(w)
+		return
+	}
+	w.Header().Set("Paypal-Debug-Id", newDebugID())
+	p.routes.ServeHTTP(w, r)
+}
+
+func (p *PayPal) handle(pattern string, operation payPalOperation) {
+	p.routes.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if refusal := p.access.check(r); refusal != nil {
+			refusal.writeTo(w)
+			return
+		}
+		body, problem := readPayPalBody(r)
+		if problem != nil {
+			problem.answer().writeTo(w)
+			return
+		}
+		p.perform(r, payPalRequest{id: r.PathValue("id"), body: body}, operation).writeTo(w)
+	})
+}
+
+// perform executes the request, under its request id if it is a write. What is stored for the id is
+// the result of the work, whatever becomes of the answer: the same id again shows what was done.
+func (p *PayPal) perform(r *http.Request, request payPalRequest, operation payPalOperation) answer {
+	work := func() answer { return p.underLock(operation, request) }
+	if key := p.idempotencyKey(r); key != "" && r.Method == http.MethodPost {
+		unkeyed := work
+		work = func() answer { return p.requests.once(r.URL.Path+" "+key, unkeyed) }
+	}
+	return execute(r.Context(), work, payPalInternalError().answer())
+}
+
+// underLock does the work and renders its result before another request can change it.
+func (p *PayPal) underLock(operation payPalOperation, request payPalRequest) answer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	status, object, problem := operation(request)
+	switch {
+	case problem != nil:
+		return problem.answer()
+	case object == nil:
+		return answer{status: status, header: http.Header{}}
+	}
+	return jsonAnswer(status, object)
+}
+
+// payPalRequests stores the result of the first request under each request id and gives it again.
+// Of PayPal's 72 hours it knows nothing.
+type payPalRequests struct {
+	mu      sync.Mutex
+	answers map[string]*answer // nil while the first request executes
+}
+
+func (s *payPalRequests) once(key string, work func() answer) answer {
+	s.mu.Lock()
+	stored, taken := s.answers[key]
+	if !taken {
+		s.answers[key] = nil
+	}
+	s.mu.Unlock()
+	switch {
+	case taken && stored == nil:
+		return payPalConflict().answer()
+	case taken && stored.status == http.StatusCreated:
+		again := *stored
+		again.status = http.StatusOK
+		return again
+	case taken:
+		return *stored
+	}
+	a := work()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[key] = &a
+	return a
+}
+
+// payPalNow is the time as PayPal writes it, in whole seconds.
+func payPalNow() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+func newDebugID() string { return strings.ToLower(rand.Text()[:13]) }
