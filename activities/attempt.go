@@ -29,6 +29,12 @@ type attempts struct {
 	log        *slog.Logger
 }
 
+func newAttempts(pool *pgxpool.Pool, name provider.Name, breaker *provider.Breaker, configured bool, log *slog.Logger) *attempts {
+	return &attempts{
+		pool: pool, provider: name, health: provider.NewHealthStore(pool), breaker: breaker, configured: configured, log: log,
+	}
+}
+
 // try makes one attempt at a step and gives the error that Temporal acts on.
 func (a *attempts) try(ctx context.Context, stepName string, do func(context.Context) error) error {
 	began := time.Now()

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -44,7 +45,7 @@ func (o *Onboarding) PlanOnboarding(ctx context.Context, in workflows.PlanInput)
 	}
 	plan := workflows.Plan{BringsStripeCustomer: c.StripeCustomerID != "" && !c.StripeConfirmed}
 	for _, s := range c.Steps {
-		planned, err := o.planStep(ctx, s)
+		planned, err := planStep(ctx, o.health, s)
 		if err != nil {
 			return workflows.Plan{}, err
 		}
@@ -87,14 +88,14 @@ func (o *Onboarding) reopenStripeCustomer(ctx context.Context, c customer.Custom
 
 // planStep tells where a step stands and, for one that would call a provider that is known to be
 // down, that it need not try.
-func (o *Onboarding) planStep(ctx context.Context, s step.Step) (workflows.PlannedStep, error) {
+func planStep(ctx context.Context, healths *provider.HealthStore, s step.Step) (workflows.PlannedStep, error) {
 	planned := workflows.PlannedStep{
 		Name: s.Name, Provider: s.Provider, Status: s.Status, WaitsFor: s.WaitsFor, ErrorClass: s.ErrorClass, LastError: s.LastError,
 	}
 	if s.Status.Settled() || s.WaitsFor == step.ForPerson {
 		return planned, nil
 	}
-	health, err := o.health.Get(ctx, s.Provider)
+	health, err := healths.Get(ctx, s.Provider)
 	if err != nil {
 		return planned, err
 	}
@@ -139,7 +140,14 @@ func (o *Onboarding) ParkStep(ctx context.Context, in workflows.ParkInput) error
 	return err
 }
 
-// SkipStep records that a person decided to go on without a step.
+// SkipStep records that a person decided to go on without a step. What a skipped read was to answer
+// is answered by that.
 func (o *Onboarding) SkipStep(ctx context.Context, in workflows.StepInput) error {
-	return step.Finish(ctx, o.pool, activity.GetInfo(ctx).WorkflowExecution.ID, in.Step, step.Skipped)
+	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
+	return postgres.InTx(ctx, o.pool, func(tx pgx.Tx) error {
+		if err := step.Finish(ctx, tx, workflowID, in.Step, step.Skipped); err != nil {
+			return err
+		}
+		return subscription.DropMarks(ctx, tx, workflowID, in.Step)
+	})
 }

@@ -137,7 +137,7 @@ func (b bundle) registerImpatient(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return activities.NewStripe(b.pool, calls, nil, quiet()).CreateStripeCustomer(ctx, in)
+		return activities.NewStripe(b.pool, subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer(ctx, in)
 	})
 }
 
@@ -242,7 +242,7 @@ func setupBeside(t *testing.T, b bundle) bundle {
 	other := setupOn(t, b.pool)
 	calls, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: time.Second})
 	require.NoError(t, err)
-	other.register("beside", activities.NewStripe(b.pool, calls, nil, quiet()).CreateStripeCustomer)
+	other.register("beside", activities.NewStripe(b.pool, subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer)
 	return other
 }
 

@@ -250,12 +250,12 @@ func TestRepairGoesOnWhereItWas(t *testing.T) {
 	b := setup(t)
 	b.park(t, 5)
 	b.exec(t, `UPDATE customers SET updated_at = now() - interval '1 day'; UPDATE steps SET updated_at = now() - interval '1 day'`)
-	b.env.SetHeartbeatDetails("parked_002") // the environment takes no second value: what was repaired before
+	b.env.SetHeartbeatDetails(map[string]any{"Kind": 0, "After": "parked_002", "Result": workflows.RepairResult{Repaired: 3}})
 	value, err := b.env.ExecuteActivity(workflows.ActivityRepairNeglected, struct{}{})
 	require.NoError(t, err)
 	var result workflows.RepairResult
 	require.NoError(t, value.Get(&result))
-	require.Equal(t, 2, result.Repaired)
+	require.Equal(t, 3+2, result.Repaired)
 	require.Equal(t, 2, b.count(t, `SELECT count(*) FROM outbox`))
 	require.Zero(t, b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' <= 'onboarding/parked_002'`))
 }

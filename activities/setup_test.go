@@ -16,11 +16,13 @@ import (
 
 	"github.com/holdfast/holdfast/activities"
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -64,7 +66,7 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	b.env = suite.NewTestActivityEnvironment()
 	b.env.SetTestTimeout(time.Minute)
 	log := slog.New(slog.DiscardHandler)
-	s := activities.NewStripe(b.pool, calls, b.breaker, log)
+	s := activities.NewStripe(b.pool, subscriptionsOn(b.pool), calls, b.breaker, log)
 	b.register(workflows.ActivityCreateStripeCustomer, s.CreateStripeCustomer)
 	b.register(workflows.ActivityVerifyStripeCustomer, s.VerifyStripeCustomer)
 	b.register(workflows.ActivityClaimStripeCustomer, s.ClaimStripeCustomer)
@@ -80,6 +82,10 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	rates := map[provider.Name]float64{provider.Stripe: 40}
 	b.register(workflows.ActivityWakeParked, activities.NewWake(b.pool, b.signals, rates, log).WakeParked)
 	return b
+}
+
+func subscriptionsOn(pool *pgxpool.Pool) *subscription.Store {
+	return subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions)
 }
 
 func (b bundle) register(name string, do any) {

@@ -16,27 +16,27 @@ import (
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
 // Stripe calls Stripe for the steps of customers. Each activity is one call.
 type Stripe struct {
-	pool     *pgxpool.Pool
-	client   *stripe.Client
-	attempts *attempts
-	writer   *writer
+	pool          *pgxpool.Pool
+	subscriptions *subscription.Store
+	client        *stripe.Client
+	attempts      *attempts
+	writer        *writer
 }
 
 // NewStripe makes the activities. A nil client is a Stripe that is not configured: its steps wait.
-func NewStripe(pool *pgxpool.Pool, client *stripe.Client, breaker *provider.Breaker, log *slog.Logger) *Stripe {
+func NewStripe(pool *pgxpool.Pool, subscriptions *subscription.Store, client *stripe.Client, breaker *provider.Breaker, log *slog.Logger) *Stripe {
 	return &Stripe{
-		pool:   pool,
-		client: client,
-		attempts: &attempts{
-			pool: pool, provider: provider.Stripe, health: provider.NewHealthStore(pool), breaker: breaker,
-			configured: client != nil, log: log,
-		},
-		writer: &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
+		pool:          pool,
+		subscriptions: subscriptions,
+		client:        client,
+		attempts:      newAttempts(pool, provider.Stripe, breaker, client != nil, log),
+		writer:        &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
 	}
 }
 
@@ -143,6 +143,9 @@ func (s *Stripe) ClaimStripeCustomer(ctx context.Context, in workflows.CallInput
 			change:    stripe.CustomerUpdate{HoldfastCustomerID: c.ID},
 			took:      func(now stripe.Customer) bool { return now.HoldfastCustomerID() == c.ID },
 			record: func(ctx context.Context, tx pgx.Tx) error {
+				if err := s.subscriptions.Mark(ctx, tx, provider.Stripe, subscription.ByBinding, c.ID); err != nil {
+					return err // it may have subscriptions already
+				}
 				return s.bind(ctx, tx, in, c.StripeCustomerID, asBrought)
 			},
 		})
@@ -234,7 +237,8 @@ func (s *Stripe) try(ctx context.Context, in workflows.CallInput, do func(contex
 	})
 }
 
-// bind records the account's one Stripe customer and that the step is done.
+// bind records the account's one Stripe customer and that the step is done. What webhooks told of it
+// before is the account's from now on.
 func (s *Stripe) bind(ctx context.Context, tx pgx.Tx, in workflows.CallInput, stripeCustomerID string, profileVersion int) error {
 	err := customer.BindStripe(ctx, tx, in.CustomerID, stripeCustomerID, profileVersion)
 	if errors.Is(err, customer.ErrBoundElsewhere) {
@@ -242,6 +246,15 @@ func (s *Stripe) bind(ctx context.Context, tx pgx.Tx, in workflows.CallInput, st
 	}
 	if err != nil {
 		return err
+	}
+	missed, err := subscription.Adopt(ctx, tx, in.CustomerID, provider.Stripe, stripeCustomerID)
+	if err != nil {
+		return err
+	}
+	if missed > 0 {
+		if err := s.subscriptions.Mark(ctx, tx, provider.Stripe, subscription.ByBinding, in.CustomerID); err != nil {
+			return err
+		}
 	}
 	return s.finish(ctx, tx, in)
 }

@@ -13,10 +13,13 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"golang.org/x/time/rate"
 
 	"github.com/holdfast/holdfast/activities"
 	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -25,31 +28,35 @@ const stopTimeout = workflows.ProviderCallTimeout + 5*time.Second
 
 // host is what the hosted workflows and activities need.
 type host struct {
-	pool     *pgxpool.Pool
-	temporal client.Client
-	stripe   *stripe.Client // nil: not configured
-	breaker  *provider.Breaker
-	rates    map[provider.Name]float64 // calls a second
-	log      *slog.Logger
-	onFatal  func(error) // called when a worker cannot go on
+	pool          *pgxpool.Pool
+	temporal      client.Client
+	subscriptions *subscription.Store
+	stripe        *stripe.Client // nil: not configured
+	paypal        *paypal.Client // nil: not configured
+	breakers      map[provider.Name]*provider.Breaker
+	rates         map[provider.Name]float64 // calls a second
+	meter         activities.SyncMeter
+	log           *slog.Logger
+	onFatal       func(error) // called when a worker cannot go on
 }
 
 // workers makes a worker for each of the named queues.
 func (h host) workers(queues []string) []worker.Worker {
+	makers := map[string]func(queue string) worker.Worker{
+		workflows.TaskQueue:                          h.holdfastWorker,
+		workflows.ProviderTaskQueue(provider.Stripe): h.stripeWorker,
+		workflows.ProviderTaskQueue(provider.PayPal): h.payPalWorker,
+	}
 	hosted := make([]worker.Worker, 0, len(queues))
 	for _, queue := range queues {
-		if queue == workflows.TaskQueue {
-			hosted = append(hosted, h.holdfastWorker())
-		} else {
-			hosted = append(hosted, h.stripeWorker(queue))
-		}
+		hosted = append(hosted, makers[queue](queue))
 	}
 	return hosted
 }
 
 // queueNames are the queues that a worker serves unless it is told otherwise.
 func queueNames() []string {
-	return []string{workflows.TaskQueue, workflows.ProviderTaskQueue(provider.Stripe)}
+	return []string{workflows.TaskQueue, workflows.ProviderTaskQueue(provider.Stripe), workflows.ProviderTaskQueue(provider.PayPal)}
 }
 
 func validateQueues(queues []string) error {
@@ -65,43 +72,63 @@ func validateQueues(queues []string) error {
 }
 
 // holdfastWorker runs workflows, and the activities that need nothing but our own servers.
-func (h host) holdfastWorker() worker.Worker {
-	w := worker.New(h.temporal, workflows.TaskQueue, h.options())
+func (h host) holdfastWorker(queue string) worker.Worker {
+	w := worker.New(h.temporal, queue, h.options())
 	w.RegisterWorkflowWithOptions(workflows.CustomerOnboarding, workflow.RegisterOptions{Name: workflows.NameCustomerOnboarding})
+	w.RegisterWorkflowWithOptions(workflows.SubscriptionSync, workflow.RegisterOptions{Name: workflows.NameSubscriptionSync})
 	w.RegisterWorkflowWithOptions(workflows.ProviderGate, workflow.RegisterOptions{Name: workflows.NameProviderGate})
 	w.RegisterWorkflowWithOptions(workflows.RepairSweep, workflow.RegisterOptions{Name: workflows.NameRepairSweep})
 	onboarding := activities.NewOnboarding(h.pool)
 	register(w, workflows.ActivityPlanOnboarding, onboarding.PlanOnboarding)
 	register(w, workflows.ActivityParkStep, onboarding.ParkStep)
 	register(w, workflows.ActivitySkipStep, onboarding.SkipStep)
+	register(w, workflows.ActivityPlanSync, activities.NewSync(h.pool, h.subscriptions).PlanSync)
 	register(w, workflows.ActivityWakeParked, activities.NewWake(h.pool, h.temporal, h.rates, h.log).WakeParked)
 	register(w, workflows.ActivityRepairNeglected, activities.NewRepair(h.pool).RepairNeglected)
 	return w
 }
 
-// stripeWorker makes the calls to Stripe. The server holds the rate for the whole fleet.
+// stripeWorker makes the calls to Stripe.
 func (h host) stripeWorker(queue string) worker.Worker {
-	options := h.options()
-	options.TaskQueueActivitiesPerSecond = h.rates[provider.Stripe]
-	options.DisableWorkflowWorker = true
-	w := worker.New(h.temporal, queue, options)
-	calls := activities.NewStripe(h.pool, h.stripe, h.breaker, h.log)
+	w := h.providerWorker(queue, provider.Stripe)
+	breaker := h.breakers[provider.Stripe]
+	calls := activities.NewStripe(h.pool, h.subscriptions, h.stripe, breaker, h.log)
 	register(w, workflows.ActivityCreateStripeCustomer, calls.CreateStripeCustomer)
 	register(w, workflows.ActivityVerifyStripeCustomer, calls.VerifyStripeCustomer)
 	register(w, workflows.ActivityClaimStripeCustomer, calls.ClaimStripeCustomer)
 	register(w, workflows.ActivityFindPromotionCode, calls.FindPromotionCode)
 	register(w, workflows.ActivityApplyPromotionCode, calls.ApplyPromotionCode)
 	register(w, workflows.ActivityUpdateStripeProfile, calls.UpdateStripeProfile)
-	register(w, workflows.ActivityProbeProvider, activities.NewProbe(h.pool, h.probe()).ProbeProvider)
+	reads := activities.NewStripeSubscriptions(h.pool, h.subscriptions, h.stripe, breaker, h.meter, h.log)
+	register(w, workflows.ActivityReadStripeSubscriptions, reads.ReadStripeSubscriptions)
+	var probe func(context.Context) error
+	if h.stripe != nil {
+		probe = h.stripe.Probe
+	}
+	register(w, workflows.ActivityProbeProvider, activities.NewProbe(h.pool, probe).ProbeProvider)
 	return w
 }
 
-// probe is the read by which Stripe's gate sees whether Stripe answers; nil when it is not configured.
-func (h host) probe() func(context.Context) error {
-	if h.stripe == nil {
-		return nil
+// payPalWorker makes the calls to PayPal.
+func (h host) payPalWorker(queue string) worker.Worker {
+	w := h.providerWorker(queue, provider.PayPal)
+	furtherReads := rate.NewLimiter(rate.Limit(h.rates[provider.PayPal]), 1)
+	reads := activities.NewPayPalSubscriptions(h.pool, h.subscriptions, h.paypal, h.breakers[provider.PayPal], furtherReads, h.meter, h.log)
+	register(w, workflows.ActivityReadPayPalSubscriptions, reads.ReadPayPalSubscriptions)
+	var probe func(context.Context) error
+	if h.paypal != nil {
+		probe = h.paypal.Probe
 	}
-	return h.stripe.Probe
+	register(w, workflows.ActivityProbeProvider, activities.NewProbe(h.pool, probe).ProbeProvider)
+	return w
+}
+
+// providerWorker is a worker for calls to a provider. The server holds the rate for the whole fleet.
+func (h host) providerWorker(queue string, p provider.Name) worker.Worker {
+	options := h.options()
+	options.TaskQueueActivitiesPerSecond = h.rates[p]
+	options.DisableWorkflowWorker = true
+	return worker.New(h.temporal, queue, options)
 }
 
 func (h host) options() worker.Options {

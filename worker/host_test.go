@@ -12,12 +12,14 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/localstack/temporaltest"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
 	"github.com/holdfast/holdfast/internal/simulator"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -49,8 +51,10 @@ func setup(t *testing.T) bundle {
 	require.NoError(t, err)
 
 	h := host{
-		pool: pool, temporal: temporal, stripe: calls, breaker: breaker,
-		rates: map[provider.Name]float64{provider.Stripe: 100}, log: slog.New(slog.DiscardHandler),
+		pool: pool, temporal: temporal, stripe: calls,
+		subscriptions: subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions),
+		breakers:      map[provider.Name]*provider.Breaker{provider.Stripe: breaker},
+		rates:         map[provider.Name]float64{provider.Stripe: 100, provider.PayPal: 100}, log: slog.New(slog.DiscardHandler),
 	}
 	for _, w := range h.workers(queueNames()) {
 		require.NoError(t, w.Start())

@@ -16,9 +16,11 @@ import (
 type settings struct {
 	Database config.Database `embed:""`
 	Stripe   config.Stripe   `embed:""`
+	PayPal   config.PayPal   `embed:""`
+	Plans    []string        `name:"plans" env:"HOLDFAST_PLANS" help:"Prices and plans that count; empty: all do. An add-on that is not among them never hides the plan."`
 	Log      config.Log      `embed:""`
 	Metrics  string          `name:"metrics-listen" env:"HOLDFAST_METRICS_LISTEN" default:"127.0.0.1:9091" help:"Where /metrics, /healthz and /readyz are served."`
-	Queues   []string        `name:"queues" default:"holdfast,holdfast-stripe" help:"The task queues to serve."`
+	Queues   []string        `name:"queues" default:"holdfast,holdfast-stripe,holdfast-paypal" help:"The task queues to serve."`
 }
 
 // Validate is called by the parser, which also asks the embedded parts.

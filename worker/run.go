@@ -18,9 +18,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/httpserver"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/internal/telemetry"
 	"github.com/holdfast/holdfast/workflows"
 )
@@ -119,16 +121,26 @@ func names(attributes map[string]enums.IndexedValueType) []string {
 
 // newHost puts together what the workflows and activities need.
 func newHost(told settings, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal client.Client) (host, error) {
-	breaker := provider.NewBreaker(provider.Stripe, 0)
-	calls, err := told.Stripe.Client(breaker, t.ProviderCalls)
+	breakers := map[provider.Name]*provider.Breaker{}
+	watched := map[provider.Name]func() provider.BreakerState{}
+	for _, p := range []provider.Name{provider.Stripe, provider.PayPal} {
+		breakers[p] = provider.NewBreaker(p, 0)
+		watched[p] = breakers[p].State
+	}
+	stripeCalls, err := told.Stripe.Client(breakers[provider.Stripe], t.ProviderCalls)
 	if err != nil {
 		return host{}, &config.UsageError{Err: fmt.Errorf("STRIPE_SECRET_KEY: %w", err)}
 	}
-	err = t.WatchBreakers(map[provider.Name]func() provider.BreakerState{provider.Stripe: breaker.State})
+	payPalCalls, err := told.PayPal.Client(breakers[provider.PayPal], t.ProviderCalls)
+	if err != nil {
+		return host{}, &config.UsageError{Err: err}
+	}
+	changes := feed.NewWriter(nil)
 	return host{
-		pool: pool, temporal: temporal, stripe: calls, breaker: breaker, log: t.Logger(),
-		rates: map[provider.Name]float64{provider.Stripe: told.Stripe.RateLimit},
-	}, err
+		pool: pool, temporal: temporal, stripe: stripeCalls, paypal: payPalCalls, breakers: breakers, log: t.Logger(), meter: t.Sync,
+		subscriptions: subscription.NewStore(pool, told.Plans, changes, workflows.SyncSubscriptions),
+		rates:         map[provider.Name]float64{provider.Stripe: told.Stripe.RateLimit, provider.PayPal: told.PayPal.RateLimit},
+	}, t.WatchBreakers(watched)
 }
 
 // serve runs the workers until ctx ends or one of them cannot go on.
@@ -144,7 +156,9 @@ func (h host) serve(ctx context.Context, told settings, metrics http.Handler) er
 			return fmt.Errorf("serve the queue %s: %w", told.Queues[i], err)
 		}
 	}
-	h.log.InfoContext(ctx, "serving", "queues", told.Queues, "stripe_configured", h.stripe != nil, "stripe_rate", h.rates[provider.Stripe])
+	h.log.InfoContext(ctx, "serving", "queues", told.Queues,
+		"stripe_configured", h.stripe != nil, "stripe_rate", h.rates[provider.Stripe],
+		"paypal_configured", h.paypal != nil, "paypal_rate", h.rates[provider.PayPal])
 	group.Go(func() error { return httpserver.Run(ctx, "HOLDFAST_METRICS_LISTEN", told.Metrics, observed(metrics)) })
 	group.Go(func() error {
 		<-ctx.Done()

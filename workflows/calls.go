@@ -135,7 +135,7 @@ type WakeResult struct {
 	Since     time.Time `json:"since"`
 }
 
-// RepairResult counts the customers whose onboarding was started again.
+// RepairResult counts the customers whose onboarding or reading was started again.
 type RepairResult struct {
 	Repaired int `json:"repaired"`
 }

@@ -196,11 +196,11 @@ const Quiet = 2 * time.Minute
 // step that is not over, on which nothing has worked for a while and nothing waits for its time or
 // for a person.
 const neglected = `c.updated_at < now() - $1::interval
-	AND NOT EXISTS (SELECT FROM steps s WHERE s.customer_id = c.id AND s.status NOT IN ('done', 'skipped')
+	AND NOT EXISTS (SELECT FROM steps s WHERE s.workflow_id = 'onboarding/' || c.id AND s.status NOT IN ('done', 'skipped')
 		AND (s.waits_for = 'person' OR greatest(s.updated_at, s.next_attempt_at) > now() - $1::interval))
-	AND (EXISTS (SELECT FROM steps s WHERE s.customer_id = c.id AND s.status NOT IN ('done', 'skipped'))
+	AND (EXISTS (SELECT FROM steps s WHERE s.workflow_id = 'onboarding/' || c.id AND s.status NOT IN ('done', 'skipped'))
 		OR c.stripe_bound_at IS NULL AND NOT EXISTS (
-			SELECT FROM steps s WHERE s.customer_id = c.id AND s.name = 'stripe_customer' AND s.status = 'skipped'))`
+			SELECT FROM steps s WHERE s.workflow_id = 'onboarding/' || c.id AND s.name = 'stripe_customer' AND s.status = 'skipped'))`
 
 // Neglected says whether this customer lacks something that nothing works on.
 func Neglected(ctx context.Context, db postgres.DB, id string, quiet time.Duration) (bool, error) {

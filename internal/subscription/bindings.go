@@ -41,7 +41,7 @@ type Binding struct {
 	AskedAt        time.Time
 }
 
-var payPalID = regexp.MustCompile(`^I-[A-Z0-9]{1,64}$`)
+var payPalID = regexp.MustCompile(`^I-[A-Z0-9]{1,48}$`)
 
 // ValidPayPalID says whether the text can be the id of a PayPal subscription.
 func ValidPayPalID(id string) bool { return payPalID.MatchString(id) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,23 +55,9 @@ func NewStore(pool *pgxpool.Pool, plans Plans, changes *feed.Writer, wake func(M
 // read. Customers that do not exist are passed over. The ids may be in any order and repeat
 // themselves.
 func (s *Store) Mark(ctx context.Context, tx pgx.Tx, p provider.Name, cause Cause, customerIDs ...string) error {
-	ids := slices.Compact(slices.Sorted(slices.Values(customerIDs))) // in one order, or two callers could lock each other out
-	rows, err := tx.Query(ctx, `INSERT INTO subscription_syncs AS s (customer_id, provider, marks, fresh, cause, marked_at)
-		SELECT c.id, $1, 1, 1, $2, clock_timestamp() FROM customers c WHERE c.id = ANY($3) ORDER BY c.id
-		ON CONFLICT (customer_id, provider) DO UPDATE SET marks = s.marks + 1, fresh = s.fresh + 1,
-			cause = CASE WHEN s.marks = s.covered THEN excluded.cause ELSE s.cause END,
-			marked_at = CASE WHEN s.marks = s.covered THEN excluded.marked_at ELSE s.marked_at END
-		RETURNING customer_id, provider, begun, fresh`, p, cause, ids)
+	all, err := mark(ctx, tx, p, cause, customerIDs)
 	if err != nil {
-		return fmt.Errorf("subscriptions: mark %d customers at %s: %w", len(ids), p, err)
-	}
-	type marked struct {
-		Mark
-		Fresh int64
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[marked])
-	if err != nil {
-		return fmt.Errorf("subscriptions: mark %d customers at %s: %w", len(ids), p, err)
+		return err
 	}
 	var batch pgx.Batch
 	for _, m := range all {
@@ -90,7 +77,31 @@ func (s *Store) Mark(ctx context.Context, tx pgx.Tx, p provider.Name, cause Caus
 	return nil
 }
 
-// MarkAll marks a customer at every provider where it may have subscriptions.
+// marked is a mark, and how many there are that no read has begun to answer.
+type marked struct {
+	Mark
+	Fresh int64
+}
+
+func mark(ctx context.Context, tx pgx.Tx, p provider.Name, cause Cause, customerIDs []string) ([]marked, error) {
+	ids := slices.Compact(slices.Sorted(slices.Values(customerIDs))) // in one order, or two callers could lock each other out
+	rows, err := tx.Query(ctx, `INSERT INTO subscription_syncs AS s (customer_id, provider, marks, fresh, cause, marked_at)
+		SELECT c.id, $1, 1, 1, $2, clock_timestamp() FROM customers c WHERE c.id = ANY($3) ORDER BY c.id
+		ON CONFLICT (customer_id, provider) DO UPDATE SET marks = s.marks + 1, fresh = s.fresh + 1,
+			cause = CASE WHEN s.marks = s.covered THEN excluded.cause ELSE s.cause END,
+			marked_at = CASE WHEN s.marks = s.covered THEN excluded.marked_at ELSE s.marked_at END
+		RETURNING customer_id, provider, begun, fresh`, p, cause, ids)
+	if err != nil {
+		return nil, fmt.Errorf("subscriptions: mark %d customers at %s: %w", len(ids), p, err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[marked])
+	if err != nil {
+		return nil, fmt.Errorf("subscriptions: mark %d customers at %s: %w", len(ids), p, err)
+	}
+	return all, nil
+}
+
+// MarkAll marks a customer at every provider where it may have subscriptions, and has it read.
 func (s *Store) MarkAll(ctx context.Context, tx pgx.Tx, customerID string, cause Cause) error {
 	providers, err := providersOf(ctx, tx, customerID)
 	if err != nil {
@@ -98,6 +109,20 @@ func (s *Store) MarkAll(ctx context.Context, tx pgx.Tx, customerID string, cause
 	}
 	for _, p := range providers {
 		if err := s.Mark(ctx, tx, p, cause, customerID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remark is MarkAll for the workflow that is about to read: nobody else has to be woken.
+func (s *Store) Remark(ctx context.Context, tx pgx.Tx, customerID string, cause Cause) error {
+	providers, err := providersOf(ctx, tx, customerID)
+	if err != nil {
+		return err
+	}
+	for _, p := range providers {
+		if _, err := mark(ctx, tx, p, cause, []string{customerID}); err != nil {
 			return err
 		}
 	}
@@ -129,6 +154,21 @@ func (s *Store) Dirty(ctx context.Context, db postgres.DB, customerID string) ([
 		return nil, fmt.Errorf("subscriptions of %s: see what is to be read: %w", customerID, err)
 	}
 	return providers, nil
+}
+
+// DropMarks forgets that a read was wanted, when a person skips the step that was to make it. Other
+// steps have none.
+func DropMarks(ctx context.Context, db postgres.DB, workflowID, stepName string) error {
+	customerID, ours := strings.CutPrefix(workflowID, workflowPrefix)
+	if !ours {
+		return nil
+	}
+	_, err := db.Exec(ctx, `UPDATE subscription_syncs SET covered = marks, fresh = 0, marked_at = NULL
+		WHERE customer_id = $1 AND provider || $2 = $3`, customerID, stepSuffix, stepName)
+	if err != nil {
+		return fmt.Errorf("subscriptions of %s: drop the marks that %s was to answer: %w", customerID, stepName, err)
+	}
+	return nil
 }
 
 // Backlog is how many customers wait to be read at a provider, and since when the oldest.
@@ -178,4 +218,6 @@ const workflowPrefix = "subscription-sync/"
 func WorkflowID(customerID string) string { return workflowPrefix + customerID }
 
 // StepOf is the name of the step that reads a customer's state at a provider.
-func StepOf(p provider.Name) string { return string(p) + "_subscriptions" }
+func StepOf(p provider.Name) string { return string(p) + stepSuffix }
+
+const stepSuffix = "_subscriptions"

@@ -249,6 +249,17 @@ func (o Overview) overdue(now time.Time) bool {
 		o.SyncedAt.Before(*o.CurrentPeriodEnd) && now.After(o.CurrentPeriodEnd.Add(grace))
 }
 
+// AwaitsApproval is since when the customer has had a PayPal subscription to approve: the newest that
+// they did not; nil when there is none.
+func (s *Store) AwaitsApproval(ctx context.Context, customerID string) (since *time.Time, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT max(created_at) FROM subscriptions
+		WHERE customer_id = $1 AND provider_status IN ('APPROVAL_PENDING', 'APPROVED')`, customerID).Scan(&since)
+	if err != nil {
+		return nil, fmt.Errorf("subscriptions of %s: see whether one awaits approval: %w", customerID, err)
+	}
+	return since, nil
+}
+
 // List lists a customer's subscriptions, the one that counts first.
 func (s *Store) List(ctx context.Context, customerID string) ([]Subscription, error) {
 	all, err := list(ctx, s.pool, customerID)

@@ -94,3 +94,18 @@ func (o *Outbox) Delivered(ctx context.Context, messages int) { o.delivered.Add(
 
 // Failed counts attempts that failed.
 func (o *Outbox) Failed(ctx context.Context, attempts int) { o.failed.Add(ctx, int64(attempts)) }
+
+// Sync counts reads of customers' subscriptions: it is an activities.SyncMeter.
+type Sync struct{ reads metric.Int64Counter }
+
+func newSync(meter metric.Meter) (*Sync, error) {
+	reads, err := meter.Int64Counter("holdfast_subscription_reads",
+		metric.WithDescription("Reads of a customer's whole state at a provider, by outcome: stored, superseded by a later read, or healed, "+
+			"when a pass that compares found what no event had told."))
+	return &Sync{reads}, err
+}
+
+// Read counts a read that ended.
+func (s *Sync) Read(ctx context.Context, p provider.Name, outcome string) {
+	s.reads.Add(ctx, 1, metric.WithAttributes(attribute.String("provider", string(p)), attribute.String("outcome", outcome)))
+}

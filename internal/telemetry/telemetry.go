@@ -48,6 +48,8 @@ type Telemetry struct {
 	ProviderCalls *ProviderCalls
 	// Outbox counts deliveries.
 	Outbox *Outbox
+	// Sync counts reads of subscriptions.
+	Sync *Sync
 
 	log      *slog.Logger
 	registry *prometheus.Registry
@@ -138,12 +140,13 @@ func requestSeconds() metric.HistogramOption {
 }
 
 func (t *Telemetry) makeInstruments() error {
-	var errs [5]error
+	var errs [6]error
 	t.HTTP, errs[0] = newHTTP(t.meter)
 	t.ProviderCalls, errs[1] = newProviderCalls(t.meter)
 	t.Outbox, errs[2] = newOutbox(t.meter)
 	t.gauges, errs[3] = newGauges(t.meter, t.log)
 	t.attempts, errs[4] = newAttempts(t.meter)
+	t.Sync, errs[5] = newSync(t.meter)
 	return errors.Join(errs[:]...)
 }
 

@@ -127,6 +127,19 @@ func TestOutboxDeliveries(t *testing.T) {
 	require.Equal(t, "1", got["holdfast_outbox_delivery_failures_total"])
 }
 
+func TestReadsOfSubscriptionsByOutcome(t *testing.T) {
+	t.Parallel()
+	tel, _ := setup(t)
+
+	tel.Sync.Read(t.Context(), provider.Stripe, "stored")
+	tel.Sync.Read(t.Context(), provider.Stripe, "healed")
+	tel.Sync.Read(t.Context(), provider.Stripe, "stored")
+
+	got := series(t, tel)
+	require.Equal(t, "2", got[`holdfast_subscription_reads_total{outcome="stored",provider="stripe"}`])
+	require.Equal(t, "1", got[`holdfast_subscription_reads_total{outcome="healed",provider="stripe"}`])
+}
+
 func TestOpenSteps(t *testing.T) {
 	t.Parallel()
 	tel, _ := setup(t)
@@ -281,7 +294,7 @@ func TestLabelsAreNotPersonal(t *testing.T) {
 	tel, _ := setup(t)
 	everything(t, tel)
 	allowed := []string{
-		"provider", "status", "waits_for", "state", "activity", "class", "operation", "result", "method", "route", "source", "le",
+		"provider", "status", "waits_for", "state", "activity", "class", "operation", "result", "outcome", "method", "route", "source", "le",
 	}
 
 	for name := range series(t, tel) {
@@ -319,6 +332,7 @@ func everything(t *testing.T, tel *telemetry.Telemetry) {
 	tel.ProviderCalls.ObserveCall(t.Context(), provider.Observation{Provider: provider.Stripe, Method: "GET", Route: "/v1/balance", Result: "200"})
 	tel.Outbox.Delivered(t.Context(), 1)
 	tel.Outbox.Failed(t.Context(), 1)
+	tel.Sync.Read(t.Context(), provider.Stripe, "stored")
 	require.NoError(t, tel.WatchSteps(func(context.Context) ([]step.Waiting, error) { return nil, nil }))
 	require.NoError(t, tel.WatchOutbox(func(context.Context) (outbox.Backlog, error) { return outbox.Backlog{}, nil }))
 	require.NoError(t, tel.WatchHealth(func(context.Context) ([]provider.Health, error) {
