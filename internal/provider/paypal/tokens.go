@@ -128,8 +128,13 @@ func (g *grants) ask(ctx context.Context, probe bool) (token, error) {
 		}
 		return token{}, failure
 	}
-	life := time.Duration(granted.ExpiresIn) * time.Second
-	return token{value: granted.AccessToken, goodUntil: asked.Add(life - min(renewBefore, life/2))}, nil
+	return granted.token(asked), nil
+}
+
+// token counts from when it was asked for: how long the answer took is unknown.
+func (g grant) token(asked time.Time) token {
+	life := time.Duration(g.ExpiresIn) * time.Second
+	return token{value: g.AccessToken, goodUntil: asked.Add(life - min(renewBefore, life/2))}
 }
 
 func (g *grants) send(ctx context.Context) (grant, error) {
