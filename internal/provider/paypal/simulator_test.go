@@ -149,7 +149,6 @@ func TestAFaultOfTheTokenLeavesNoWriteInDoubt(t *testing.T) {
 func TestARefusedConnectionLeavesNoWriteInDoubt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	require.NoError(t, b.read(t.Context()), "the token is held")
 	b.faults(t, simulator.Fault{Kind: simulator.Refuse, Provider: "paypal"})
 
 	failure := failureOf(t, b.client.Write(t.Context(), "k", nil))
