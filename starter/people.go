@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -85,16 +88,40 @@ func (c *statusCommand) Run(ctx context.Context) error {
 }
 
 func describe(w io.Writer, c apiclient.Customer) {
-	fmt.Fprintf(w, "customer\t%s\nstatus\t%s\nStripe customer\t%s\nworkflow\t%s\ncreated\t%s\n\n",
-		c.ID, c.Status, orNone(c.Providers.Stripe.CustomerID), c.Onboarding.WorkflowID, c.CreatedAt.UTC().Format(time.RFC3339))
-	fmt.Fprintln(w, "STEP\tSTATUS\tWAITS FOR\tATTEMPTS\tNEXT ATTEMPT\tLAST ERROR")
-	for _, s := range c.Onboarding.Steps {
-		next := ""
-		if s.NextAttemptAt != nil {
-			next = s.NextAttemptAt.UTC().Format(time.RFC3339)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.Status, orNone(s.WaitsFor), s.Attempts, orNone(next), orNone(s.LastError))
+	fmt.Fprintf(w, "customer\t%s\nstatus\t%s\nStripe customer\t%s\nPayPal subscriptions\t%s\nworkflow\t%s\ncreated\t%s\n",
+		c.ID, c.Status, orNone(c.Providers.Stripe.CustomerID), orNone(strings.Join(c.Providers.PayPal.SubscriptionIDs, " ")),
+		c.Onboarding.WorkflowID, c.CreatedAt.UTC().Format(time.RFC3339))
+	describeSubscription(w, c.Subscription)
+	fmt.Fprintln(w, "\nSTEP\tSTATUS\tWAITS FOR\tATTEMPTS\tNEXT ATTEMPT\tLAST ERROR")
+	steps := c.Onboarding.Steps
+	if c.Subscription.Sync != nil {
+		steps = slices.Concat(steps, c.Subscription.Sync.Steps)
 	}
+	for _, s := range steps {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n",
+			s.Name, s.Status, orNone(s.WaitsFor), s.Attempts, moment(s.NextAttemptAt), orNone(s.LastError))
+	}
+}
+
+// describeSubscription tells what is known of the subscription that counts, and how old that is.
+func describeSubscription(w io.Writer, s apiclient.Subscription) {
+	known := moment(s.SyncedAt)
+	if s.Stale {
+		known += ", and something has happened since"
+	}
+	fmt.Fprintf(w, "subscription\t%s\n", s.Status)
+	if s.SubscriptionID != "" {
+		fmt.Fprintf(w, "\t%s %s, %s there, price %s\npaid until\t%s\n", s.Provider, s.SubscriptionID, s.ProviderStatus, orNone(s.PriceID), moment(s.PaidUntil))
+	}
+	fmt.Fprintf(w, "as of\t%s\n", known)
+}
+
+// moment shows a time, if there is one.
+func moment(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func orNone(text string) string {
@@ -125,12 +152,20 @@ func (c *attentionCommand) Run(ctx context.Context) error {
 			fmt.Fprintln(w, "Nothing waits for a person.")
 			return
 		}
-		fmt.Fprintln(w, "SINCE\tCUSTOMER\tSTEP\tLAST ERROR\tTO RESOLVE")
+		fmt.Fprintln(w, "SINCE\tKIND\tABOUT\tSTEP\tLAST ERROR\tTO RESOLVE")
 		for _, i := range items {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\tstarter ops retry|skip %s %s\n",
-				i.Since.UTC().Format(time.RFC3339), i.CustomerID, i.Step, i.LastError, i.CustomerID, i.Step)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", i.Since.UTC().Format(time.RFC3339), i.Kind,
+				cmp.Or(i.CustomerID, i.Subject), orNone(i.Step), orNone(i.LastError), toResolve(i))
 		}
 	})
+}
+
+// toResolve says what ends a wait.
+func toResolve(i apiclient.Attention) string {
+	if i.Step != "" {
+		return fmt.Sprintf("starter ops retry|skip %s %s", i.CustomerID, i.Step)
+	}
+	return i.Detail
 }
 
 type providersCommand struct{ api }
@@ -144,12 +179,8 @@ func (c *providersCommand) Run(ctx context.Context) error {
 	return c.print(items, func(w io.Writer) {
 		fmt.Fprintln(w, "PROVIDER\tSTATE\tSINCE\tWAITING\tOLDEST\tLAST ERROR")
 		for _, p := range items {
-			oldest := ""
-			if p.OldestWaiting != nil {
-				oldest = p.OldestWaiting.UTC().Format(time.RFC3339)
-			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n",
-				p.Provider, p.State, p.Since.UTC().Format(time.RFC3339), p.Waiting, orNone(oldest), orNone(p.LastError))
+				p.Provider, p.State, p.Since.UTC().Format(time.RFC3339), p.Waiting, moment(p.OldestWaiting), orNone(p.LastError))
 		}
 	})
 }

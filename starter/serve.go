@@ -11,13 +11,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/httpapi"
 	"github.com/holdfast/holdfast/internal/httpserver"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/internal/telemetry"
+	"github.com/holdfast/holdfast/workflows"
 )
 
 // serveCommand is starter serve.
@@ -28,6 +31,7 @@ type serveCommand struct {
 	Metrics      string          `name:"metrics-listen" env:"HOLDFAST_METRICS_LISTEN" default:"127.0.0.1:9090" help:"Where /metrics is served."`
 	APIKeys      string          `name:"api-keys" env:"HOLDFAST_API_KEYS" help:"name:secret or name:sha256:HEX, comma-separated, each with @customers+payouts-style scopes if it has not both."`
 	OperatorKeys string          `env:"HOLDFAST_OPERATOR_KEYS" help:"The same, for operators."`
+	Plans        []string        `env:"HOLDFAST_PLANS" help:"Prices and plans that count, as the worker has them; empty: all do."`
 
 	keys config.Keys
 }
@@ -102,6 +106,7 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	notifier := outbox.NewNotifier(pool, dispatcher.Wake, t.Logger())
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
+		Subscriptions: subscription.NewStore(pool, c.Plans, feed.NewWriter(nil), workflows.SyncSubscriptions),
 	})
 	metrics := http.NewServeMux()
 	metrics.Handle("GET /metrics", t.MetricsHandler())

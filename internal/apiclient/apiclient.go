@@ -47,8 +47,30 @@ type Customer struct {
 		Stripe struct {
 			CustomerID string `json:"customer_id"`
 		} `json:"stripe"`
+		PayPal struct {
+			SubscriptionIDs []string `json:"subscription_ids"`
+		} `json:"paypal"`
 	} `json:"providers"`
-	CreatedAt time.Time `json:"created_at"`
+	Subscription Subscription `json:"subscription"`
+	CreatedAt    time.Time    `json:"created_at"`
+}
+
+// Subscription is the subscription that counts, as far as it is known.
+type Subscription struct {
+	Status            string     `json:"status"`
+	Provider          string     `json:"provider"`
+	SubscriptionID    string     `json:"subscription_id"`
+	ProviderStatus    string     `json:"provider_status"`
+	PriceID           string     `json:"price_id"`
+	CurrentPeriodEnd  *time.Time `json:"current_period_end"`
+	PaidUntil         *time.Time `json:"paid_until"`
+	CancelAtPeriodEnd bool       `json:"cancel_at_period_end"`
+	SyncedAt          *time.Time `json:"synced_at"`
+	Stale             bool       `json:"stale"`
+	Sync              *struct {
+		WorkflowID string `json:"workflow_id"`
+		Steps      []Step `json:"steps"`
+	} `json:"sync"`
 }
 
 // Step is one step of a customer's onboarding.
@@ -64,6 +86,9 @@ type Step struct {
 
 // Attention is one thing that waits for a person.
 type Attention struct {
+	Kind       string    `json:"kind"`
+	Subject    string    `json:"subject"`
+	Detail     string    `json:"detail"`
 	CustomerID string    `json:"customer_id"`
 	WorkflowID string    `json:"workflow_id"`
 	Step       string    `json:"step"`
@@ -138,6 +163,23 @@ func (c *Client) EnsureBilling(ctx context.Context, id string, wait time.Duratio
 	path := "/v1/customers/" + url.PathEscape(id) + "/ensure-billing?wait_ms=" + strconv.FormatInt(wait.Milliseconds(), 10)
 	status, err := c.do(ctx, http.MethodPost, path, nil, &answer)
 	return status == http.StatusOK, answer, err
+}
+
+// Sync has the customer's subscriptions read now, and tells whether they were within the wait.
+func (c *Client) Sync(ctx context.Context, id string, wait time.Duration) (synced bool, _ Customer, err error) {
+	var answer Customer
+	path := "/v1/customers/" + url.PathEscape(id) + "/sync?wait_ms=" + strconv.FormatInt(wait.Milliseconds(), 10)
+	status, err := c.do(ctx, http.MethodPost, path, nil, &answer)
+	return status == http.StatusOK, answer, err
+}
+
+// BindPayPal says that a PayPal subscription is the customer's, and tells whether PayPal said so
+// within the wait.
+func (c *Client) BindPayPal(ctx context.Context, id, subscriptionID string, wait time.Duration) (bound bool, _ Customer, err error) {
+	var answer Customer
+	path := "/v1/customers/" + url.PathEscape(id) + "/paypal-subscriptions?wait_ms=" + strconv.FormatInt(wait.Milliseconds(), 10)
+	status, err := c.do(ctx, http.MethodPost, path, map[string]string{"subscription_id": subscriptionID}, &answer)
+	return status == http.StatusCreated || status == http.StatusOK, answer, err
 }
 
 // RetryStep tries a waiting step now.

@@ -7,15 +7,13 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/jackc/pgx/v5"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfast/holdfast/internal/config"
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -31,6 +29,8 @@ type Customer struct {
 	Status     string            `json:"status" enum:"onboarding,ready,attention" doc:"attention: a person has to act."`
 	Onboarding Onboarding        `json:"onboarding"`
 	Providers  Providers         `json:"providers"`
+
+	Subscription SubscriptionState `json:"subscription"`
 }
 
 // Onboarding is how far a customer is.
@@ -53,6 +53,7 @@ type Step struct {
 // Providers are the customer's ids at the providers.
 type Providers struct {
 	Stripe StripeIDs `json:"stripe"`
+	PayPal PayPalIDs `json:"paypal"`
 }
 
 // StripeIDs are a customer's ids at Stripe.
@@ -60,12 +61,19 @@ type StripeIDs struct {
 	CustomerID string `json:"customer_id,omitempty" doc:"Only once it is confirmed at Stripe."`
 }
 
-func show(c customer.Customer) Customer {
+// PayPalIDs are a customer's ids at PayPal.
+type PayPalIDs struct {
+	SubscriptionIDs []string `json:"subscription_ids" doc:"The PayPal subscriptions that are the customer's."`
+}
+
+func show(c customer.Customer, o subscription.Overview, reads []step.Step) Customer {
 	shown := Customer{
 		ID: c.ID, Email: c.Email, Name: c.Name, Country: c.Country, PromoCode: c.PromoCode, Metadata: c.Metadata,
 		CreatedAt: c.CreatedAt, Status: string(c.Status()),
-		Onboarding: Onboarding{WorkflowID: customer.WorkflowID(c.ID), Steps: make([]Step, len(c.Steps))},
+		Onboarding:   Onboarding{WorkflowID: customer.WorkflowID(c.ID), Steps: make([]Step, len(c.Steps))},
+		Subscription: showState(o, reads),
 	}
+	shown.Providers.PayPal.SubscriptionIDs = append([]string{}, o.PayPalIDs...)
 	for i, s := range c.Steps {
 		shown.Onboarding.Steps[i] = showStep(s)
 	}
@@ -88,8 +96,13 @@ type customerAnswer struct {
 	Body   Customer
 }
 
-func answer(status int, c customer.Customer) *customerAnswer {
-	return &customerAnswer{Status: status, Body: show(c)}
+// answer shows the customer with what is known of its subscription.
+func (a *API) answer(ctx context.Context, status int, c customer.Customer) (*customerAnswer, error) {
+	known, reads, err := a.deps.Subscriptions.Get(ctx, c.ID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return &customerAnswer{Status: status, Body: show(c, known, reads)}, nil
 }
 
 // InCustomer names a customer in the path.
@@ -106,13 +119,6 @@ type newCustomer struct {
 	StripeCustomerID string            `json:"stripe_customer_id,omitempty" doc:"A Stripe customer that the app has already: verified, claimed, never doubled."`
 	Metadata         map[string]string `json:"metadata,omitempty" doc:"At most 20 keys; put on the Stripe customer."`
 }
-
-// Waiting for Temporal in a request: a little longer than the caller wants to wait, so that the
-// workflow's own answer comes first.
-const (
-	maxWaitMS = 30_000
-	waitGrace = 2 * time.Second
-)
 
 func (a *API) routeCustomers() {
 	huma.Register(a.huma, alsoAnswers[Customer](a, keyed(huma.Operation{
@@ -148,10 +154,10 @@ func (a *API) createCustomer(ctx context.Context, in *struct{ Body newCustomer }
 		return nil, a.fail(ctx, err)
 	}
 	if !created {
-		return answer(http.StatusOK, c), nil
+		return a.answer(ctx, http.StatusOK, c)
 	}
 	a.deps.Notify()
-	return answer(http.StatusCreated, c), nil
+	return &customerAnswer{Status: http.StatusCreated, Body: show(c, subscription.Unknown(), nil)}, nil
 }
 
 // find reads a customer. What cannot be an id is nobody's, and Postgres would not even take some of it.
@@ -167,8 +173,12 @@ func (a *API) getCustomer(ctx context.Context, in *InCustomer) (*customerAnswer,
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	a.repairLater(c)
-	return answer(http.StatusOK, c), nil
+	known, reads, err := a.deps.Subscriptions.Get(ctx, c.ID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	a.repairLater(c, known.Overdue)
+	return &customerAnswer{Status: http.StatusOK, Body: show(c, known, reads)}, nil
 }
 
 func (a *API) changeCustomer(ctx context.Context, in *struct {
@@ -185,7 +195,7 @@ func (a *API) changeCustomer(ctx context.Context, in *struct {
 		return nil, a.fail(ctx, err)
 	}
 	a.deps.Notify()
-	return answer(http.StatusOK, c), nil
+	return a.answer(ctx, http.StatusOK, c)
 }
 
 func (a *API) ensureBilling(ctx context.Context, in *struct {
@@ -199,9 +209,10 @@ func (a *API) ensureBilling(ctx context.Context, in *struct {
 		return nil, a.fail(ctx, err)
 	}
 	if c.BillingReady() {
-		return answer(http.StatusOK, c), nil
+		return a.answer(ctx, http.StatusOK, c)
 	}
-	if err := a.askWorkflow(ctx, in.ID, in.WaitMS); err != nil {
+	err = a.ask(ctx, onboardingOf(in.ID), workflows.UpdateEnsure, workflows.EnsureInput{WaitMS: in.WaitMS}, milliseconds(in.WaitMS), nil)
+	if err != nil {
 		// Temporal is away, or has no room for another update: the outbox starts the work.
 		a.log(ctx).WarnContext(ctx, "ensure-billing goes by the outbox", "customer_id", in.ID, "error", err)
 		if err := a.startLater(ctx, in.ID); err != nil {
@@ -212,37 +223,9 @@ func (a *API) ensureBilling(ctx context.Context, in *struct {
 		return nil, a.fail(ctx, err)
 	}
 	if c.BillingReady() {
-		return answer(http.StatusOK, c), nil
+		return a.answer(ctx, http.StatusOK, c)
 	}
-	return answer(http.StatusAccepted, c), nil
-}
-
-// askWorkflow starts the customer's onboarding, unless it runs, and waits for it as long as asked.
-func (a *API) askWorkflow(ctx context.Context, customerID string, waitMS int64) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(waitMS)*time.Millisecond+waitGrace)
-	defer cancel()
-	return a.update(ctx, customerID, workflows.UpdateEnsure, workflows.EnsureInput{WaitMS: waitMS})
-}
-
-// update sends an update to a customer's onboarding, starting it if it does not run.
-func (a *API) update(ctx context.Context, customerID, name string, input any) error {
-	start := a.deps.Temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-		ID: workflows.OnboardingID(customerID), TaskQueue: workflows.TaskQueue,
-		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            "onboarding of " + customerID,
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(workflows.SearchCustomer).ValueSet(customerID)),
-	}, workflows.NameCustomerOnboarding, workflows.OnboardingInput{CustomerID: customerID})
-	handle, err := a.deps.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: start,
-		UpdateOptions: client.UpdateWorkflowOptions{
-			UpdateName: name, Args: []any{input}, WaitForStage: client.WorkflowUpdateStageCompleted,
-		},
-	})
-	if err != nil {
-		return err
-	}
-	return handle.Get(ctx, nil)
+	return a.answer(ctx, http.StatusAccepted, c)
 }
 
 func (a *API) startLater(ctx context.Context, customerID string) error {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/config"
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/subscription"
 )
 
 // Temporal is what the API asks of Temporal; its client is one.
@@ -39,6 +40,8 @@ type Deps struct {
 	Pool     *pgxpool.Pool
 	Temporal Temporal
 	Keys     config.Keys
+	// Subscriptions is what is known of customers' subscriptions.
+	Subscriptions *subscription.Store
 	// Notify is called after messages were committed to the outbox.
 	Notify   func()
 	Requests Requests // may be nil
@@ -49,7 +52,7 @@ type Deps struct {
 type API struct {
 	deps      Deps
 	customers *customer.Store
-	repairs   chan string
+	repairs   chan repair
 	mux       *http.ServeMux
 	huma      huma.API
 }
@@ -59,13 +62,15 @@ func New(deps Deps) *API {
 	a := &API{
 		deps:      deps,
 		customers: customer.NewStore(deps.Pool),
-		repairs:   make(chan string, maxRepairs),
+		repairs:   make(chan repair, maxRepairs),
 		mux:       http.NewServeMux(),
 	}
 	a.huma = humago.New(a.mux, humaConfig())
 	a.huma.UseMiddleware(a.authorize)
 	a.routeCustomers()
+	a.routeSubscriptions()
 	a.routeOperators()
+	a.routeAttention()
 	a.routeHealth()
 	a.routeDocs()
 	a.mux.HandleFunc("/", a.unknownRoute)

@@ -65,7 +65,7 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	b := bundle{pool: pool, temporal: &scriptedTemporal{}, notified: &counter{}, observed: &observations{}, log: &syncBuffer{}}
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: b.temporal, Keys: keys, Notify: b.notified.add, Requests: b.observed,
-		Log: slog.New(slog.NewJSONHandler(b.log, nil)),
+		Log: slog.New(slog.NewJSONHandler(b.log, nil)), Subscriptions: subscriptionsOn(pool),
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
@@ -134,6 +134,7 @@ func (s *syncBuffer) text() string {
 type scriptedTemporal struct {
 	mu      sync.Mutex
 	update  func(ctx context.Context) error
+	result  workflows.SyncResult // of an update that succeeds
 	health  func(ctx context.Context) error
 	updates []string
 	started []client.StartWorkflowOptions
@@ -158,7 +159,18 @@ func (s *scriptedTemporal) UpdateWithStartWorkflow(ctx context.Context, o client
 	if s.update == nil {
 		return nil, errAway
 	}
-	return decided{s.update(ctx)}, nil
+	return decided{s.update(ctx), s.result}, nil
+}
+
+// asked are the updates, each after the id of the workflow that got it.
+func (s *scriptedTemporal) asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]string, len(s.updates))
+	for i, update := range s.updates {
+		all[i] = s.started[i].ID + " " + update
+	}
+	return all
 }
 
 func (s *scriptedTemporal) CheckHealth(ctx context.Context, _ *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {
@@ -168,12 +180,20 @@ func (s *scriptedTemporal) CheckHealth(ctx context.Context, _ *client.CheckHealt
 	return &client.CheckHealthResponse{}, s.health(ctx)
 }
 
-type decided struct{ err error }
+type decided struct {
+	err    error
+	result workflows.SyncResult
+}
 
-func (decided) WorkflowID() string               { return "" }
-func (decided) RunID() string                    { return "" }
-func (decided) UpdateID() string                 { return "" }
-func (d decided) Get(context.Context, any) error { return d.err }
+func (decided) WorkflowID() string { return "" }
+func (decided) RunID() string      { return "" }
+func (decided) UpdateID() string   { return "" }
+func (d decided) Get(_ context.Context, into any) error {
+	if result, ok := into.(*workflows.SyncResult); ok {
+		*result = d.result
+	}
+	return d.err
+}
 
 // reply is an answer, read whole.
 type reply struct {
@@ -598,7 +618,7 @@ func TestReadsDoNotWaitForRepairs(t *testing.T) {
 	keys, err := config.ParseKeys("app:"+appKey, config.ScopeCustomers)
 	require.NoError(t, err)
 	// Nothing runs that would make the repairs.
-	api := httpapi.New(httpapi.Deps{Pool: b.pool, Temporal: b.temporal, Keys: keys, Log: slog.New(slog.DiscardHandler)}).Handler()
+	api := httpapi.New(httpapi.Deps{Pool: b.pool, Temporal: b.temporal, Keys: keys, Log: slog.New(slog.DiscardHandler), Subscriptions: subscriptionsOn(b.pool)}).Handler()
 	for range httpapi.MaxRepairs + 10 {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/customers/u_1", nil)
 		r.Header.Set("Authorization", "Bearer "+appKey)
@@ -711,7 +731,7 @@ func TestAttentionIsPagedOldestFirst(t *testing.T) {
 	}
 	require.Equal(t, []string{"u_4", "u_3", "u_2", "u_1", "u_0"}, seen)
 	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?cursor=nonsense", operatorKey, ""), 422, "query.cursor")
-	forged := base64.RawURLEncoding.EncodeToString([]byte(`{"blocked_at":"2026-01-01T00:00:00Z","workflow_id":"\u0000"}`))
+	forged := base64.RawURLEncoding.EncodeToString([]byte(`{"since":"2026-01-01T00:00:00Z","kind":"step","id":"\u0000"}`))
 	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?cursor="+forged, operatorKey, ""), 422, "query.cursor")
 	requireProblem(t, b.call(t, "GET", "/v1/ops/attention?limit=0", operatorKey, ""), 422, "query.limit")
 }
@@ -724,7 +744,10 @@ func TestProvidersShowWhatWaits(t *testing.T) {
 		UPDATE provider_health SET state = 'down', last_error = 'stripe: transient: network' WHERE provider = 'stripe'`)
 	r := b.call(t, "GET", "/v1/ops/providers", operatorKey, "")
 	require.Equal(t, http.StatusOK, r.status)
-	stripe := r.body["items"].([]any)[0].(map[string]any)
+	items := r.body["items"].([]any)
+	require.Len(t, items, 2)
+	require.Equal(t, "paypal", items[0].(map[string]any)["provider"])
+	stripe := items[1].(map[string]any)
 	require.Equal(t, "down", stripe["state"])
 	require.InDelta(t, 1, stripe["waiting"], 0)
 	require.NotEmpty(t, stripe["oldest_waiting"])

@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -20,24 +18,6 @@ import (
 	"github.com/holdfast/holdfast/workflows"
 )
 
-// Attention is something that waits for a person.
-type Attention struct {
-	CustomerID string    `json:"customer_id"`
-	WorkflowID string    `json:"workflow_id"`
-	Step       string    `json:"step"`
-	Provider   string    `json:"provider"`
-	Attempts   int       `json:"attempts"`
-	LastError  string    `json:"last_error"`
-	Since      time.Time `json:"since"`
-	Resolve    []Resolve `json:"resolve" doc:"The calls that end the wait."`
-}
-
-// Resolve is a call that ends a wait.
-type Resolve struct {
-	Method string `json:"method"`
-	Path   string `json:"path"`
-}
-
 // ProviderHealth is what is known of a provider, and what waits for it.
 type ProviderHealth struct {
 	Provider      string     `json:"provider"`
@@ -47,13 +27,6 @@ type ProviderHealth struct {
 	CheckedAt     *time.Time `json:"checked_at,omitempty"`
 	Waiting       int64      `json:"waiting" doc:"Steps that go on by themselves when the provider is back."`
 	OldestWaiting *time.Time `json:"oldest_waiting,omitempty"`
-}
-
-type attentionPage struct {
-	Body struct {
-		Items      []Attention `json:"items"`
-		NextCursor string      `json:"next_cursor,omitempty" doc:"Give it as cursor for the next page; missing on the last."`
-	}
 }
 
 type providersAnswer struct {
@@ -74,10 +47,6 @@ type stepInPath struct {
 
 func (a *API) routeOperators() {
 	huma.Register(a.huma, keyed(huma.Operation{
-		OperationID: "list-attention", Method: http.MethodGet, Path: "/v1/ops/attention", Tags: []string{tagOperators},
-		Summary: "Everything that waits for a person, oldest first", Errors: []int{422},
-	}, config.ScopeOps), a.listAttention)
-	huma.Register(a.huma, keyed(huma.Operation{
 		OperationID: "list-providers", Method: http.MethodGet, Path: "/v1/ops/providers", Tags: []string{tagOperators},
 		Summary: "The health of the providers, and what waits for them",
 	}, config.ScopeOps), a.listProviders)
@@ -89,66 +58,6 @@ func (a *API) routeOperators() {
 	}
 	verdict("retry-step", "Try a waiting step now", step.VerdictRetry)
 	verdict("skip-step", "Go on without a waiting step", step.VerdictSkip)
-}
-
-func (a *API) listAttention(ctx context.Context, in *struct {
-	Cursor string `query:"cursor" maxLength:"1024" doc:"next_cursor of the page before."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-},
-) (*attentionPage, error) {
-	after, err := decodeCursor(in.Cursor)
-	if err != nil {
-		return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query.cursor", Message: "is not one of ours"})
-	}
-	steps, err := step.Attention(ctx, a.deps.Pool, after, in.Limit)
-	if err != nil {
-		return nil, a.fail(ctx, err)
-	}
-	page := &attentionPage{}
-	page.Body.Items = make([]Attention, len(steps))
-	for i, s := range steps {
-		page.Body.Items[i] = showAttention(s)
-	}
-	if len(steps) == in.Limit {
-		page.Body.NextCursor = encodeCursor(steps[len(steps)-1].Cursor())
-	}
-	return page, nil
-}
-
-func showAttention(s step.Step) Attention {
-	shown := Attention{
-		CustomerID: s.CustomerID, WorkflowID: s.WorkflowID, Step: s.Name, Provider: string(s.Provider),
-		Attempts: s.Attempts, LastError: s.LastError, Since: s.Cursor().BlockedAt,
-	}
-	for _, verdict := range []string{step.VerdictRetry, step.VerdictSkip} {
-		shown.Resolve = append(shown.Resolve, Resolve{http.MethodPost, "/v1/ops/customers/" + s.CustomerID + "/steps/" + s.Name + "/" + verdict})
-	}
-	return shown
-}
-
-func encodeCursor(c step.Cursor) string {
-	encoded, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a time and two texts
-	}
-	return base64.RawURLEncoding.EncodeToString(encoded)
-}
-
-func decodeCursor(text string) (c step.Cursor, err error) {
-	if text == "" {
-		return c, nil
-	}
-	decoded, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return c, err
-	}
-	if err := json.Unmarshal(decoded, &c); err != nil {
-		return c, err
-	}
-	if unstorable(c.WorkflowID) || unstorable(c.Name) {
-		return c, errors.New("a NUL in a cursor")
-	}
-	return c, nil
 }
 
 // unstorable says that Postgres takes no such text.
@@ -199,50 +108,54 @@ func (a *API) decide(ctx context.Context, in *stepInPath, verdict string) (*cust
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	if err := mayDecide(c, in.Step); err != nil {
+	whom, err := a.mayDecide(ctx, c, in.Step)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.tell(ctx, in, verdict); err != nil {
+	if err := a.ask(ctx, whom, verdict, workflows.StepInput{Step: in.Step}, decideTimeout, nil); err != nil {
 		return nil, a.notDecided(ctx, in, err)
 	}
-	if err := a.record(ctx, in, verdict, note); err != nil {
+	if err := a.record(ctx, in, verdict, whom.workflowID, note); err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	if c, err = a.customers.Get(ctx, in.ID); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	return answer(http.StatusOK, c), nil
+	return a.answer(ctx, http.StatusOK, c)
 }
 
 // Bounds of the wait for the workflow to take a verdict, and of the recording of it.
 const (
-	decideTimeout = 10 * time.Second
+	decideTimeout = 8 * time.Second
 	recordTimeout = 5 * time.Second
 )
 
-func (a *API) tell(ctx context.Context, in *stepInPath, verdict string) error {
-	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
-	defer cancel()
-	return a.update(ctx, in.ID, verdict, workflows.StepInput{Step: in.Step})
-}
-
 // record keeps who decided, also when they no longer wait for the answer: it is decided.
-func (a *API) record(ctx context.Context, in *stepInPath, verdict, note string) error {
+func (a *API) record(ctx context.Context, in *stepInPath, verdict, workflowID, note string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	return step.RecordVerdict(ctx, a.deps.Pool, actor(ctx), verdict, workflows.OnboardingID(in.ID), in.Step, note)
+	return step.RecordVerdict(ctx, a.deps.Pool, actor(ctx), verdict, workflowID, in.Step, note)
 }
 
-// mayDecide refuses a verdict on a step that does not wait.
-func mayDecide(c customer.Customer, name string) error {
-	i := slices.IndexFunc(c.Steps, func(s step.Step) bool { return s.Name == name })
+// mayDecide tells which workflow waits with a step of the customer, and refuses a verdict on a step
+// that does not wait.
+func (a *API) mayDecide(ctx context.Context, c customer.Customer, name string) (asked, error) {
+	reads, err := step.ByWorkflow(ctx, a.deps.Pool, workflows.SyncID(c.ID))
+	if err != nil {
+		return asked{}, a.fail(ctx, err)
+	}
+	steps := slices.Concat(c.Steps, reads)
+	i := slices.IndexFunc(steps, func(s step.Step) bool { return s.Name == name })
 	if i < 0 {
-		return huma.Error404NotFound("the customer has no such step", &huma.ErrorDetail{Location: "path.step", Message: "is not a step of this customer"})
+		return asked{}, huma.Error404NotFound("the customer has no such step", &huma.ErrorDetail{Location: "path.step", Message: "is not a step of this customer"})
 	}
-	if c.Steps[i].Status != step.Blocked {
-		return notWaiting("the step is " + string(c.Steps[i].Status) + " and does not wait")
+	if steps[i].Status != step.Blocked {
+		return asked{}, notWaiting("the step is " + string(steps[i].Status) + " and does not wait")
 	}
-	return nil
+	if i < len(c.Steps) {
+		return onboardingOf(c.ID), nil
+	}
+	return syncOf(c.ID), nil
 }
 
 func notWaiting(detail string) error {

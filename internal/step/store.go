@@ -110,8 +110,8 @@ func QueueByWorkflow(batch *pgx.Batch, workflowID string, into *[]Step) {
 // Attention is what waits for a person, oldest first.
 func Attention(ctx context.Context, db postgres.DB, after Cursor, limit int) ([]Step, error) {
 	rows, err := db.Query(ctx, `SELECT `+columns+` FROM steps
-		WHERE status = 'blocked' AND waits_for = 'person' AND (blocked_at, workflow_id, name) > ($1, $2, $3)
-		ORDER BY blocked_at, workflow_id, name LIMIT $4`, after.BlockedAt, after.WorkflowID, after.Name, limit)
+		WHERE status = 'blocked' AND waits_for = 'person' AND (blocked_at, workflow_id COLLATE "C", name COLLATE "C") > ($1, $2, $3)
+		ORDER BY blocked_at, workflow_id COLLATE "C", name COLLATE "C" LIMIT $4`, after.BlockedAt, after.WorkflowID, after.Name, limit)
 	return collect(rows, err)
 }
 

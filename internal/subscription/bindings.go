@@ -146,3 +146,13 @@ func Adopt(ctx context.Context, tx pgx.Tx, customerID string, p provider.Name, s
 	}
 	return tag.RowsAffected(), nil
 }
+
+// RecordVouching keeps which operator bound a PayPal subscription to a customer, and why.
+func RecordVouching(ctx context.Context, db postgres.DB, operator, customerID, subscriptionID, note string) error {
+	_, err := db.Exec(ctx, `INSERT INTO operator_actions (actor, action, subject, note) VALUES ($1, 'bind_paypal_subscription', $2, $3)`,
+		operator, customerID+"/"+subscriptionID, note)
+	if err != nil {
+		return fmt.Errorf("customer %s: record that %s was bound by %s: %w", customerID, subscriptionID, operator, err)
+	}
+	return nil
+}

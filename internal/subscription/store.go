@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
 )
 
 // Read is a read of a customer's whole state at a provider that has begun.
@@ -216,33 +217,44 @@ type Overview struct {
 	SyncedAt *time.Time
 	// Stale says that something is known to have happened since, or ought to have.
 	Stale bool
+	// Overdue says that a period has ended since, and nobody has told us what followed.
+	Overdue bool
 	// PayPalIDs are the PayPal subscriptions that are the customer's.
 	PayPalIDs []string
 }
 
-// Get reads what is known of a customer's subscription.
-func (s *Store) Get(ctx context.Context, customerID string) (Overview, error) {
-	o := Overview{State: State{Status: None}}
-	var stored json.RawMessage
-	err := s.pool.QueryRow(ctx, `SELECT
+// Unknown is what is known of a new customer.
+func Unknown() Overview { return Overview{State: State{Status: None}} }
+
+// Get reads what is known of a customer's subscription, and the steps that read it.
+func (s *Store) Get(ctx context.Context, customerID string) (Overview, []step.Step, error) {
+	var (
+		batch  pgx.Batch
+		reads  []step.Step
+		stored json.RawMessage
+		o      = Unknown()
+	)
+	batch.Queue(`SELECT
 			coalesce((SELECT state FROM subscription_states WHERE customer_id = $1), 'null'),
 			(SELECT CASE WHEN bool_and(synced_at IS NOT NULL) THEN min(synced_at) END FROM subscription_syncs WHERE customer_id = $1),
 			EXISTS (SELECT FROM subscription_syncs WHERE customer_id = $1 AND marks > covered),
 			ARRAY (SELECT subscription_id FROM paypal_bindings WHERE customer_id = $1 AND status = 'bound' ORDER BY decided_at, subscription_id)`,
-		customerID).Scan(&stored, &o.SyncedAt, &o.Stale, &o.PayPalIDs)
-	if err != nil {
-		return o, fmt.Errorf("subscriptions of %s: read: %w", customerID, err)
+		customerID).QueryRow(func(row pgx.Row) error { return row.Scan(&stored, &o.SyncedAt, &o.Stale, &o.PayPalIDs) })
+	step.QueueByWorkflow(&batch, WorkflowID(customerID), &reads)
+	if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+		return o, nil, fmt.Errorf("subscriptions of %s: read: %w", customerID, err)
 	}
 	if string(stored) != "null" {
+		var err error
 		if o.State, err = decodeState(customerID, stored); err != nil {
-			return o, err
+			return o, nil, err
 		}
 	}
-	o.Stale = o.Stale || o.overdue(time.Now())
-	return o, nil
+	o.Overdue = o.overdue(time.Now())
+	o.Stale = o.Stale || o.Overdue
+	return o, reads, nil
 }
 
-// overdue says that a period has ended since the last read, and nobody has told us what followed.
 func (o Overview) overdue(now time.Time) bool {
 	const grace = time.Hour // providers renew a while after the period's end
 	return (o.Status.live() || o.CancelAtPeriodEnd && o.Status != Canceled) && o.CurrentPeriodEnd != nil && o.SyncedAt != nil &&
@@ -258,6 +270,28 @@ func (s *Store) AwaitsApproval(ctx context.Context, customerID string) (since *t
 		return nil, fmt.Errorf("subscriptions of %s: see whether one awaits approval: %w", customerID, err)
 	}
 	return since, nil
+}
+
+// Doubled is a customer who is charged at two providers at once.
+type Doubled struct {
+	CustomerID string
+	Since      time.Time
+}
+
+// ListDoubled lists who is charged twice, longest first and then by id: those since the moment or
+// later, and at that very moment those behind the id.
+func ListDoubled(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]Doubled, error) {
+	rows, err := db.Query(ctx, `SELECT customer_id, doubled_at AS since FROM subscription_states
+		WHERE doubled_at IS NOT NULL AND (doubled_at, customer_id COLLATE "C") > ($1, $2)
+		ORDER BY doubled_at, customer_id COLLATE "C" LIMIT $3`, since, id, limit)
+	if err != nil {
+		return nil, fmt.Errorf("subscriptions: list who is charged twice: %w", err)
+	}
+	doubled, err := pgx.CollectRows(rows, pgx.RowToStructByName[Doubled])
+	if err != nil {
+		return nil, fmt.Errorf("subscriptions: list who is charged twice: %w", err)
+	}
+	return doubled, nil
 }
 
 // List lists a customer's subscriptions, the one that counts first.

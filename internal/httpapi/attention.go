@@ -1,0 +1,167 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/holdfast/holdfast/internal/attention"
+	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
+)
+
+// Attention is something that waits for a person.
+type Attention struct {
+	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription"`
+	CustomerID string    `json:"customer_id,omitempty"`
+	WorkflowID string    `json:"workflow_id,omitempty"`
+	Step       string    `json:"step,omitempty"`
+	Provider   string    `json:"provider,omitempty"`
+	Subject    string    `json:"subject,omitempty" doc:"At the provider: cus_… or I-…."`
+	Attempts   int       `json:"attempts,omitempty"`
+	LastError  string    `json:"last_error,omitempty"`
+	Detail     string    `json:"detail" doc:"What waits, and what to do."`
+	Since      time.Time `json:"since"`
+	Resolve    []Resolve `json:"resolve" doc:"The calls that end the wait."`
+}
+
+// Resolve is a call that ends a wait.
+type Resolve struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`
+}
+
+type attentionPage struct {
+	Body struct {
+		Items      []Attention `json:"items"`
+		NextCursor string      `json:"next_cursor,omitempty" doc:"Give it as cursor for the next page; missing on the last."`
+	}
+}
+
+func (a *API) routeAttention() {
+	huma.Register(a.huma, keyed(huma.Operation{
+		OperationID: "list-attention", Method: http.MethodGet, Path: "/v1/ops/attention", Tags: []string{tagOperators},
+		Summary: "Everything that waits for a person, oldest first", Errors: []int{422},
+	}, config.ScopeOps), a.listAttention)
+}
+
+// attentionSources are where things that wait for a person come from.
+func attentionSources() []attention.Source {
+	return []attention.Source{waitingSteps, doubleSubscriptions}
+}
+
+func (a *API) listAttention(ctx context.Context, in *struct {
+	Cursor string `query:"cursor" maxLength:"1024" doc:"next_cursor of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
+},
+) (*attentionPage, error) {
+	after, err := decodeCursor(in.Cursor)
+	if err != nil {
+		return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query.cursor", Message: "is not one of ours"})
+	}
+	items, err := attention.List(ctx, a.deps.Pool, attentionSources(), after, in.Limit)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	page := &attentionPage{}
+	page.Body.Items = make([]Attention, len(items))
+	for i, item := range items {
+		page.Body.Items[i] = showAttention(item)
+	}
+	if len(items) == in.Limit {
+		page.Body.NextCursor = encodeCursor(items[len(items)-1].Cursor())
+	}
+	return page, nil
+}
+
+func showAttention(i attention.Item) Attention {
+	return Attention{
+		Kind: string(i.Kind), CustomerID: i.CustomerID, WorkflowID: i.WorkflowID, Step: i.Step, Provider: i.Provider, Subject: i.Subject,
+		Attempts: i.Attempts, LastError: i.LastError, Detail: i.Detail, Since: i.Since, Resolve: resolutions(i),
+	}
+}
+
+// resolutions are the calls that end a wait.
+func resolutions(i attention.Item) []Resolve {
+	switch i.Kind {
+	case attention.Step:
+		path := "/v1/ops/customers/" + i.CustomerID + "/steps/" + i.Step + "/"
+		return []Resolve{{http.MethodPost, path + step.VerdictRetry}, {http.MethodPost, path + step.VerdictSkip}}
+	default:
+		return []Resolve{{http.MethodPost, "/v1/customers/" + i.CustomerID + "/sync"}}
+	}
+}
+
+// waitingSteps are the steps that wait for a person.
+func waitingSteps(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
+	since, id := after.After(attention.Step)
+	workflowID, name, _ := strings.Cut(id, stepSeparator)
+	steps, err := step.Attention(ctx, db, step.Cursor{BlockedAt: since, WorkflowID: workflowID, Name: name}, limit)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]attention.Item, len(steps))
+	for i, s := range steps {
+		items[i] = attention.Item{
+			Kind: attention.Step, ID: s.WorkflowID + stepSeparator + s.Name, Since: s.Cursor().BlockedAt,
+			CustomerID: s.CustomerID, WorkflowID: s.WorkflowID, Step: s.Name, Provider: string(s.Provider),
+			Attempts: s.Attempts, LastError: s.LastError,
+			Detail: "The provider refuses this step. Mend the cause and retry it, or skip it.",
+		}
+	}
+	return items, nil
+}
+
+// stepSeparator sorts before everything that an id or a name may have in it, so that the ids of items
+// sort like workflows and then steps.
+const stepSeparator = " "
+
+// doubleSubscriptions are the customers who are charged at two providers.
+func doubleSubscriptions(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
+	since, id := after.After(attention.DoubleSubscription)
+	doubled, err := subscription.ListDoubled(ctx, db, since, id, limit)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]attention.Item, len(doubled))
+	for i, d := range doubled {
+		items[i] = attention.Item{
+			Kind: attention.DoubleSubscription, ID: d.CustomerID, Since: d.Since, CustomerID: d.CustomerID,
+			Detail: "The customer is charged at two providers. Cancel one of the subscriptions there, and sync.",
+		}
+	}
+	return items, nil
+}
+
+func encodeCursor(c attention.Cursor) string {
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // a time and two texts
+	}
+	return base64.RawURLEncoding.EncodeToString(encoded)
+}
+
+func decodeCursor(text string) (c attention.Cursor, err error) {
+	if text == "" {
+		return c, nil
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(decoded, &c); err != nil {
+		return c, err
+	}
+	if unstorable(c.ID) {
+		return c, errors.New("a NUL in a cursor")
+	}
+	return c, nil
+}

@@ -1,0 +1,65 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/holdfast/holdfast/workflows"
+)
+
+// Waiting for Temporal in a request: a little longer than the caller wants to wait, so that the
+// workflow's own answer comes first.
+const waitGrace = 2 * time.Second
+
+// asked is a workflow of a customer that can be asked, and how it is started if it does not run.
+type asked struct {
+	workflowID string
+	workflow   string
+	input      any
+	summary    string
+	customerID string
+}
+
+func onboardingOf(customerID string) asked {
+	return asked{
+		workflowID: workflows.OnboardingID(customerID), workflow: workflows.NameCustomerOnboarding,
+		input: workflows.OnboardingInput{CustomerID: customerID}, summary: "onboarding of " + customerID, customerID: customerID,
+	}
+}
+
+func syncOf(customerID string) asked {
+	return asked{
+		workflowID: workflows.SyncID(customerID), workflow: workflows.NameSubscriptionSync,
+		input: workflows.SyncInput{CustomerID: customerID}, summary: "subscriptions of " + customerID, customerID: customerID,
+	}
+}
+
+// ask sends an update to a customer's workflow, starting it if it does not run, waits for the answer
+// as long as the caller wants to wait, and reads it into result, which may be nil.
+func (a *API) ask(ctx context.Context, whom asked, update string, input any, wait time.Duration, result any) error {
+	ctx, cancel := context.WithTimeout(ctx, wait+waitGrace)
+	defer cancel()
+	start := a.deps.Temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
+		ID: whom.workflowID, TaskQueue: workflows.TaskQueue,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            whom.summary,
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			temporal.NewSearchAttributeKeyKeyword(workflows.SearchCustomer).ValueSet(whom.customerID)),
+	}, whom.workflow, whom.input)
+	handle, err := a.deps.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: start,
+		UpdateOptions: client.UpdateWorkflowOptions{
+			UpdateName: update, Args: []any{input}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return handle.Get(ctx, result)
+}
+
+func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
