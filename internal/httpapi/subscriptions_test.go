@@ -25,11 +25,11 @@ func subscriptionsOn(pool *pgxpool.Pool) *subscription.Store {
 
 const payPalID = "I-BW452GLLEP1G"
 
-// read stores what a read of the first customer's whole state at a provider found.
-func (b bundle) read(t *testing.T, p provider.Name, found ...subscription.Subscription) {
+// read stores what a read of the first customer's whole state at Stripe found.
+func (b bundle) read(t *testing.T, found ...subscription.Subscription) {
 	t.Helper()
 	store := subscriptionsOn(b.pool)
-	read, err := store.Begin(t.Context(), "u_1", p)
+	read, err := store.Begin(t.Context(), "u_1", provider.Stripe)
 	require.NoError(t, err)
 	require.NoError(t, postgres.InTx(t.Context(), b.pool, func(tx pgx.Tx) error {
 		_, err := store.Store(t.Context(), tx, read, found)
@@ -65,7 +65,7 @@ func TestACustomerShowsTheSubscriptionThatCounts(t *testing.T) {
 	require.Equal(t, map[string]any{"status": "none", "cancel_at_period_end": false, "stale": false},
 		b.call(t, "GET", "/v1/customers/u_1", appKey, "").body["subscription"])
 
-	b.read(t, provider.Stripe, atStripe("sub_old", subscription.Canceled), atStripe("sub_1", subscription.Active))
+	b.read(t, atStripe("sub_old", subscription.Canceled), atStripe("sub_1", subscription.Active))
 
 	shown := b.call(t, "GET", "/v1/customers/u_1", appKey, "").body["subscription"].(map[string]any)
 	require.Equal(t, "active", shown["status"])
@@ -87,7 +87,7 @@ func TestWhatIsMarkedIsStale(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.create(t, "u_1")
-	b.read(t, provider.Stripe, atStripe("sub_1", subscription.Active))
+	b.read(t, atStripe("sub_1", subscription.Active))
 	b.exec(t, `UPDATE subscription_syncs SET marks = marks + 1, marked_at = now()`)
 	shown := b.call(t, "GET", "/v1/customers/u_1", appKey, "").body["subscription"].(map[string]any)
 	require.Equal(t, true, shown["stale"])
@@ -102,7 +102,7 @@ func TestAPeriodThatEndedWithoutNewsIsReadAgain(t *testing.T) {
 	b.exec(t, `UPDATE customers SET stripe_customer_id = 'cus_1', stripe_bound_at = now()`)
 	ended := atStripe("sub_1", subscription.Active)
 	*ended.CurrentPeriodEnd = time.Now().UTC().Add(-2 * time.Hour).Truncate(time.Second)
-	b.read(t, provider.Stripe, ended)
+	b.read(t, ended)
 	b.exec(t, `UPDATE subscription_syncs SET synced_at = now() - interval '1 day'`)
 
 	shown := b.call(t, "GET", "/v1/customers/u_1", appKey, "").body["subscription"].(map[string]any)
@@ -119,7 +119,7 @@ func TestSyncAnswersWithWhatWasRead(t *testing.T) {
 	b.create(t, "u_1")
 	b.temporal.result = workflows.SyncResult{CustomerID: "u_1", Synced: true}
 	b.temporal.update = func(context.Context) error {
-		b.read(t, provider.Stripe, atStripe("sub_1", subscription.Active))
+		b.read(t, atStripe("sub_1", subscription.Active))
 		return nil
 	}
 	r := b.call(t, "POST", "/v1/customers/u_1/sync?wait_ms=1000", appKey, "")
@@ -132,7 +132,7 @@ func TestSyncAnswersWithWhatWasKnownWhenTheProviderIsSlow(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.create(t, "u_1")
-	b.read(t, provider.Stripe, atStripe("sub_1", subscription.Active))
+	b.read(t, atStripe("sub_1", subscription.Active))
 	b.temporal.result = workflows.SyncResult{CustomerID: "u_1"}
 	b.temporal.update = func(context.Context) error {
 		b.exec(t, `UPDATE subscription_syncs SET marks = marks + 1, marked_at = now()`)
