@@ -84,10 +84,11 @@ func (s *Sync) openSteps(ctx context.Context, tx pgx.Tx, customerID string) ([]s
 		wanted := step.Step{
 			WorkflowID: workflowID, Name: subscription.StepOf(p), CustomerID: customerID, Provider: p, Status: step.Pending,
 		}
+		if err := step.Open(ctx, tx, wanted); err != nil {
+			return nil, err
+		}
 		if k, there := byName[wanted.Name]; there && !k.Status.Settled() {
 			wanted = k
-		} else if err := step.Reopen(ctx, tx, wanted); err != nil {
-			return nil, err
 		}
 		open = append(open, wanted)
 	}
@@ -106,6 +107,14 @@ type SyncMeter interface {
 	// Read counts one that ended: stored, superseded by a later one, or healed when it found what no
 	// event had told.
 	Read(ctx context.Context, p provider.Name, outcome string)
+}
+
+// open makes sure that the step of a read is there and open: a workflow that was told where to read
+// has planned none.
+func (r *readStore) open(ctx context.Context, in workflows.CallInput, p provider.Name) error {
+	return step.Open(ctx, r.pool, step.Step{
+		WorkflowID: activity.GetInfo(ctx).WorkflowExecution.ID, Name: in.Step, CustomerID: in.CustomerID, Provider: p,
+	})
 }
 
 // finish makes what a read found what is known, and ends the step. found tells what that is, and may
@@ -166,6 +175,9 @@ func NewStripeSubscriptions(
 // ReadStripeSubscriptions reads everything that the customer has at Stripe, and makes it what is
 // known. A customer without a confirmed Stripe customer has nothing there.
 func (s *StripeSubscriptions) ReadStripeSubscriptions(ctx context.Context, in workflows.CallInput) (result workflows.ReadResult, err error) {
+	if err := s.open(ctx, in, provider.Stripe); err != nil {
+		return result, err
+	}
 	err = s.attempts.try(ctx, in.Step, func(ctx context.Context) error {
 		c, err := customer.Get(ctx, s.pool, in.CustomerID)
 		if err != nil {
@@ -246,6 +258,9 @@ func NewPayPalSubscriptions(
 // ReadPayPalSubscriptions walks the PayPal subscriptions that are bound to the customer, or were
 // asked to be, decides whose the latter are, and makes what it found what is known.
 func (p *PayPalSubscriptions) ReadPayPalSubscriptions(ctx context.Context, in workflows.CallInput) (result workflows.ReadResult, err error) {
+	if err := p.open(ctx, in, provider.PayPal); err != nil {
+		return result, err
+	}
 	err = p.attempts.try(ctx, in.Step, func(ctx context.Context) error {
 		read, err := p.subscriptions.Begin(ctx, in.CustomerID, provider.PayPal)
 		if err != nil {

@@ -99,6 +99,9 @@ type EnsureInput struct {
 // SyncInput names the customer whose subscriptions are to be read.
 type SyncInput struct {
 	CustomerID string `json:"customer_id"`
+	// Provider, if known, is where something is known to have changed: it is read at once, without
+	// asking Postgres first.
+	Provider provider.Name `json:"provider,omitempty"`
 }
 
 // SyncNowInput bounds the wait of a sync_now update, in milliseconds, at most 30,000.

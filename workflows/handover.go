@@ -54,25 +54,25 @@ func onboardingMessage(customerID, cause string) outbox.Message {
 // SyncSubscriptions has a marked customer read. All marks that come before the next read begins are
 // one message.
 func SyncSubscriptions(m subscription.Mark) outbox.Message {
-	return syncMessage(m.CustomerID, fmt.Sprintf("%s/%d", m.Provider, m.Begun))
+	return syncMessage(SyncInput{CustomerID: m.CustomerID, Provider: m.Provider}, fmt.Sprintf("%s/%d", m.Provider, m.Begun))
 }
 
 // RepairSync has a customer read who is marked and on whom nothing works, at most once in each
 // period, whoever noticed.
 func RepairSync(customerID string, now time.Time) outbox.Message {
-	return syncMessage(customerID, repairCause(now))
+	return syncMessage(SyncInput{CustomerID: customerID}, repairCause(now))
 }
 
-func syncMessage(customerID, cause string) outbox.Message {
+func syncMessage(in SyncInput, cause string) outbox.Message {
 	return outbox.Message{
-		Key:              SyncID(customerID) + "/" + cause,
+		Key:              SyncID(in.CustomerID) + "/" + cause,
 		Workflow:         NameSubscriptionSync,
-		WorkflowID:       SyncID(customerID),
+		WorkflowID:       SyncID(in.CustomerID),
 		TaskQueue:        TaskQueue,
-		Input:            encode(SyncInput{CustomerID: customerID}),
+		Input:            encode(in),
 		Signal:           SignalChanged,
-		Summary:          "subscriptions of " + customerID,
-		SearchAttributes: map[string]string{SearchCustomer: customerID},
+		Summary:          "subscriptions of " + in.CustomerID,
+		SearchAttributes: map[string]string{SearchCustomer: in.CustomerID},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/internal/subscription"
 )
 
@@ -48,8 +49,12 @@ func (s *subscriptionSync) setup(ctx workflow.Context) error {
 
 // run reads until Postgres says that nothing is to be read.
 func (s *subscriptionSync) run(ctx workflow.Context) (SyncResult, error) {
+	begin := s.plan
+	if s.in.Provider != "" {
+		begin = s.readMarked
+	}
 	for {
-		if err := s.plan(ctx); err != nil {
+		if err := begin(ctx); err != nil {
 			return SyncResult{}, err
 		}
 		over, err := s.untilOver(ctx)
@@ -59,7 +64,16 @@ func (s *subscriptionSync) run(ctx workflow.Context) (SyncResult, error) {
 		if over {
 			return s.status(), nil
 		}
+		begin = s.plan
 	}
+}
+
+// readMarked reads where the mark was that started this run, which is what most runs are for. The
+// read itself tells whether there is more to do.
+func (s *subscriptionSync) readMarked(ctx workflow.Context) error {
+	s.changes.ReceiveAsync(nil) // the signal of that mark; others may be of another provider's
+	marked := PlannedStep{Name: subscription.StepOf(s.in.Provider), Provider: s.in.Provider, Status: step.Pending}
+	return s.lot.takeUp(ctx, []PlannedStep{marked}, func(t *task) (assignment, error) { return s.assign(t, false) })
 }
 
 // untilOver waits until nothing is left to do, or gives false when there is something to plan anew.
@@ -75,7 +89,7 @@ func (s *subscriptionSync) untilOver(ctx workflow.Context) (bool, error) {
 	case s.news():
 		return false, s.gather(ctx)
 	case s.shouldContinueAsNew(ctx):
-		return false, workflow.NewContinueAsNewError(ctx, SubscriptionSync, s.in)
+		return false, workflow.NewContinueAsNewError(ctx, SubscriptionSync, SyncInput{CustomerID: s.in.CustomerID})
 	}
 	if err := s.awaitApproval(ctx); err != nil || s.poll != "" || s.news() {
 		return false, err

@@ -39,8 +39,9 @@ type Options struct {
 	Durable bool
 	// UI serves Temporal's web interface too.
 	UI bool
-	// StripeRate is the limit that workers keep, in calls a second. Zero is the worker's default.
-	StripeRate int
+	// StripeRate and PayPalRate are the limits that workers keep, in calls a second. Zero is the
+	// worker's default.
+	StripeRate, PayPalRate int
 	// Env is added to the environment of the programs.
 	Env []string
 	// Log takes a line for what takes long, in the manner of fmt.Printf. Nil is silent.
@@ -165,10 +166,16 @@ func (f *Fleet) StartWorker(ctx context.Context) error {
 	env := f.env(
 		"STRIPE_SECRET_KEY="+StripeKey,
 		"STRIPE_API_BASE="+f.Simulator.StripeURL(),
+		"PAYPAL_CLIENT_ID="+simulator.DefaultPayPalClientID,
+		"PAYPAL_CLIENT_SECRET="+simulator.DefaultPayPalClientSecret,
+		"PAYPAL_API_BASE="+f.Simulator.PayPalURL(),
 		"HOLDFAST_METRICS_LISTEN="+addresses[0],
 	)
 	if f.options.StripeRate > 0 {
 		env = append(env, "STRIPE_RATE_LIMIT="+strconv.Itoa(f.options.StripeRate))
+	}
+	if f.options.PayPalRate > 0 {
+		env = append(env, "PAYPAL_RATE_LIMIT="+strconv.Itoa(f.options.PayPalRate))
 	}
 	w, err := localstack.StartProcess(ctx, localstack.ProcessOptions{
 		Name: "worker", Path: f.options.Worker, Env: env,

@@ -35,6 +35,19 @@ func Reopen(ctx context.Context, db postgres.DB, s Step) error {
 	return nil
 }
 
+// Open makes a step pending, unless it is there and not over: then it stays as it is.
+func Open(ctx context.Context, db postgres.DB, s Step) error {
+	_, err := db.Exec(ctx, `INSERT INTO steps (workflow_id, name, customer_id, provider, status)
+		VALUES ($1, $2, nullif($3, ''), $4, 'pending')
+		ON CONFLICT (workflow_id, name) DO UPDATE SET status = 'pending', attempts = 0, error_class = '', last_error = '',
+			waits_for = NULL, blocked_at = NULL, woken_at = NULL, next_attempt_at = NULL, updated_at = now()
+		WHERE steps.status IN ('done', 'skipped')`, s.WorkflowID, s.Name, s.CustomerID, s.Provider)
+	if err != nil {
+		return fmt.Errorf("step %s of %s: open: %w", s.Name, s.WorkflowID, err)
+	}
+	return nil
+}
+
 // Failed records an attempt that failed and is followed by another at the given time. A step that
 // has parked since the attempt began stays parked: its workflow gave the attempt up and waits, and
 // whoever is to wake it finds it by this row.
