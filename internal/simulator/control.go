@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,7 @@ type controlCall struct {
 }
 
 func (s *Simulator) controlCalls() []controlCall {
-	return append([]controlCall{
+	return slices.Concat([]controlCall{
 		{"GET /faults", "the active faults and how many requests each has met", s.getFaults},
 		{"PUT /faults", `replace the faults: [{"kind": "500", "method": "POST", "path_prefix": "/v1/customers", ` +
 			`"times": 3, "probability": 0.5, "retry_after": 2, "delay_ms": 100, "jitter_ms": 50}], all but kind optional`, s.putFaults},
@@ -36,7 +37,10 @@ func (s *Simulator) controlCalls() []controlCall {
 		{"PUT /stripe/rate-limit", `calls a second before 429: {"calls_per_second": 25}, 0 for no limit`, s.putRateLimit},
 		{"DELETE /stripe/idempotency-keys", "forget the stored answers, as Stripe does after 24 hours", s.deleteIdempotencyKeys},
 		{"GET /healthz", "whether the simulator runs", s.getHealth},
-	}, s.payPalControlCalls()...)
+		{"PUT /stripe/webhook", `where events go, and what signs them: {"url": "http://…", "secrets": ["whsec_…"], "connect_secrets": []}, ` +
+			`"url" empty for nowhere`, s.putStripeWebhook},
+		{"PUT /paypal/webhook", `where events go: {"url": "http://…"}`, s.putPayPalWebhook},
+	}, webhookControlCalls(s.stripeWebhooks), webhookControlCalls(s.paypalWebhooks), s.payPalControlCalls())
 }
 
 func (s *Simulator) controlHandler() http.Handler {

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -50,6 +51,18 @@ type Config struct {
 	// PayPalRateLimit is to PayPal what StripeRateLimit is to Stripe.
 	PayPalRateLimit int
 
+	// StripeWebhook is where Stripe's events go at first, and what signs them; SetStripeWebhook
+	// changes it.
+	StripeWebhook StripeWebhook
+	// PayPalWebhookURL is where PayPal's events go at first; SetPayPalWebhook changes it.
+	PayPalWebhookURL string
+	// WebhookTimeout is how long an answer to an event is awaited; zero means 10 s. An event that
+	// was not taken is delivered again after WebhookRedeliverAfter, which is doubled from time to
+	// time up to WebhookRedeliverMax; zero means 100 ms and 5 s.
+	WebhookTimeout        time.Duration
+	WebhookRedeliverAfter time.Duration
+	WebhookRedeliverMax   time.Duration
+
 	// Seed makes faults with a probability, and the jitter of latency, repeatable.
 	Seed uint64
 	// Logger takes complaints of the HTTP servers; nil discards them.
@@ -62,6 +75,8 @@ type Simulator struct {
 	stripeEndpoint *endpoint
 	paypal         *PayPal
 	paypalEndpoint *endpoint
+	stripeWebhooks *Webhooks
+	paypalWebhooks *Webhooks
 	control        *endpoint
 	calls          *callLog
 	faults         *faults
@@ -76,19 +91,27 @@ type Simulator struct {
 func Start(ctx context.Context, cfg Config) (*Simulator, error) {
 	cfg = cfg.withDefaults()
 	s := &Simulator{
-		stripe:  newStripe(cfg.StripeKey, cfg.StripeRateLimit),
-		calls:   &callLog{},
-		faults:  newFaults(cfg.Seed),
-		stopped: make(chan struct{}),
+		stripeWebhooks: newWebhooks(ctx, stripeName, cfg),
+		paypalWebhooks: newWebhooks(ctx, payPalName, cfg),
+		calls:          &callLog{},
+		faults:         newFaults(cfg.Seed),
+		stopped:        make(chan struct{}),
 	}
+	s.stripe = newStripe(cfg.StripeKey, cfg.StripeRateLimit, s.stripeWebhooks)
 	s.close = sync.OnceValue(s.shutDown)
 	s.stripeEndpoint = newEndpoint(s.front(s.stripe), cfg.Logger)
 	s.paypal = newPayPal(cfg, s.PayPalURL)
+	s.paypal.emit = func(e payPalEvent) {
+		s.paypalWebhooks.emit(webhookEvent{id: e.id, eventType: e.eventType, body: e.body, sign: s.paypal.SignWebhook})
+	}
 	s.paypalEndpoint = newEndpoint(s.front(s.paypal), cfg.Logger)
 	s.control = newEndpoint(s.controlHandler(), cfg.Logger)
 
+	if err := errors.Join(s.SetStripeWebhook(cfg.StripeWebhook), s.SetPayPalWebhook(cfg.PayPalWebhookURL)); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if err := s.stripeEndpoint.open(ctx, cfg.StripeAddr); err != nil {
-		return nil, fmt.Errorf("simulator: start Stripe: %w", err)
+		return nil, errors.Join(fmt.Errorf("simulator: start Stripe: %w", err), s.Close())
 	}
 	if err := s.paypalEndpoint.open(ctx, cfg.PayPalAddr); err != nil {
 		return nil, errors.Join(fmt.Errorf("simulator: start PayPal: %w", err), s.Close())
@@ -116,6 +139,9 @@ func (c Config) withDefaults() Config {
 	c.PayPalClientID = cmp.Or(c.PayPalClientID, DefaultPayPalClientID)
 	c.PayPalClientSecret = cmp.Or(c.PayPalClientSecret, DefaultPayPalClientSecret)
 	c.PayPalWebhookID = cmp.Or(c.PayPalWebhookID, DefaultPayPalWebhookID)
+	c.WebhookTimeout = cmp.Or(c.WebhookTimeout, defaultWebhookTimeout)
+	c.WebhookRedeliverAfter = cmp.Or(c.WebhookRedeliverAfter, defaultRedeliverAfter)
+	c.WebhookRedeliverMax = cmp.Or(c.WebhookRedeliverMax, defaultRedeliverMax)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -136,6 +162,25 @@ func (s *Simulator) Stripe() *Stripe { return s.stripe }
 
 // PayPal gives access to what the simulated PayPal knows and accepts.
 func (s *Simulator) PayPal() *PayPal { return s.paypal }
+
+// SetStripeWebhook changes where Stripe's events go, those under way too, and what signs them. With
+// no URL they go nowhere. It fails on an address that is no URL.
+func (s *Simulator) SetStripeWebhook(webhook StripeWebhook) error {
+	if err := s.stripeWebhooks.setTarget(webhook.URL); err != nil {
+		return err
+	}
+	s.stripe.setWebhookSecrets(webhook)
+	return nil
+}
+
+// SetPayPalWebhook is to PayPal what SetStripeWebhook is to Stripe; its certificate signs.
+func (s *Simulator) SetPayPalWebhook(url string) error { return s.paypalWebhooks.setTarget(url) }
+
+// StripeWebhooks delivers Stripe's events: what goes wrong with them, and what became of them.
+func (s *Simulator) StripeWebhooks() *Webhooks { return s.stripeWebhooks }
+
+// PayPalWebhooks delivers PayPal's events: what goes wrong with them, and what became of them.
+func (s *Simulator) PayPalWebhooks() *Webhooks { return s.paypalWebhooks }
 
 // Calls returns what the providers were asked, oldest first, answered or not. Refused connections
 // are not seen. At least the newest 250,000 calls are kept.
@@ -177,6 +222,8 @@ func (s *Simulator) Close() error { return s.close() }
 
 func (s *Simulator) shutDown() error {
 	close(s.stopped)
+	s.stripeWebhooks.close()
+	s.paypalWebhooks.close()
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	err := errors.Join(s.stripeEndpoint.close(), s.paypalEndpoint.close(), s.control.close())

@@ -25,11 +25,14 @@ type Stripe struct {
 	keys        *stripeKeys
 	limiter     *rate.Limiter
 	idempotency *stripeIdempotency
+	webhooks    *Webhooks
 
 	mu             sync.Mutex // guards everything below
 	customers      collection[*stripeCustomer]
 	promotionCodes collection[*stripePromotionCode]
+	events         collection[*stripeEvent]
 	rejectedEmails map[string]string // address to error code
+	secrets        StripeWebhook     // that sign events
 }
 
 // stripeOperation is the endpoint of one route. It checks the parameters and returns the work to
@@ -44,20 +47,23 @@ type stripeWork func() (any, *stripeError)
 type stripeRequest struct {
 	id     string // the {id} of the path
 	params params
+	cause  stripeCause // of the events that it leads to
 }
 
-func newStripe(key string, callsPerSecond int) *Stripe {
+func newStripe(key string, callsPerSecond int, webhooks *Webhooks) *Stripe {
 	s := &Stripe{
 		routes:         http.NewServeMux(),
 		keys:           &stripeKeys{accepted: []string{key}},
 		limiter:        rate.NewLimiter(limitOf(callsPerSecond)),
 		idempotency:    &stripeIdempotency{answers: map[string]*stripeStored{}},
+		webhooks:       webhooks,
 		rejectedEmails: map[string]string{},
 	}
 	s.routes.HandleFunc("/", unknownRoute)
 	s.serveBalance()
 	s.serveCustomers()
 	s.servePromotionCodes()
+	s.serveEvents()
 	return s
 }
 
@@ -101,7 +107,10 @@ func (s *Stripe) handle(pattern string, operation stripeOperation) {
 			problem.answer().writeTo(w)
 			return
 		}
-		work, problem := operation(stripeRequest{id: r.PathValue("id"), params: params})
+		work, problem := operation(stripeRequest{
+			id: r.PathValue("id"), params: params,
+			cause: stripeCause{ID: nullable(w.Header().Get("Request-Id")), IdempotencyKey: nullable(s.idempotencyKey(r))},
+		})
 		if problem != nil {
 			problem.answer().writeTo(w)
 			return

@@ -101,12 +101,12 @@ func (q *listQuery) readCreated(created params) *stripeError {
 
 // page lists what is kept by the filter, newest first, from behind the object that the query
 // starts after. The kind ("customer") is for the error when that object does not exist.
-func (c *collection[T]) page(q listQuery, url, kind string, keep func(T) bool) (any, *stripeError) {
+func (c *collection[T]) page(q listQuery, url, kind string, keep func(T) bool) (stripeList[T], *stripeError) {
 	from := len(c.oldestFirst)
 	if q.startingAfter != "" {
 		from = slices.IndexFunc(c.oldestFirst, func(o T) bool { return o.objectID() == q.startingAfter })
 		if from < 0 {
-			return nil, missingParam("starting_after", kind, q.startingAfter)
+			return stripeList[T]{}, missingParam("starting_after", kind, q.startingAfter)
 		}
 	}
 	list := stripeList[T]{Object: "list", URL: url, Data: []T{}}
@@ -121,4 +121,16 @@ func (c *collection[T]) page(q listQuery, url, kind string, keep func(T) bool) (
 		list.Data = append(list.Data, object)
 	}
 	return list, nil
+}
+
+// keepNewest forgets the oldest once there are twice as many as are to be kept.
+func (c *collection[T]) keepNewest(kept int) {
+	if len(c.oldestFirst) < 2*kept {
+		return
+	}
+	forgotten := len(c.oldestFirst) - kept
+	for _, object := range c.oldestFirst[:forgotten] {
+		delete(c.byID, object.objectID())
+	}
+	c.oldestFirst = slices.Clone(c.oldestFirst[forgotten:])
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"net/url"
@@ -200,4 +201,20 @@ func (p params) mergeMetadata(into map[string]string) {
 			delete(into, key)
 		}
 	}
+}
+
+// values are the texts of an array, in order.
+func (p params) values() []string {
+	texts := make([]string, 0, len(p))
+	for _, position := range p.positions() {
+		texts = append(texts, p.text(position))
+	}
+	return texts
+}
+
+// positions are the names of an array's elements, in order.
+func (p params) positions() []string {
+	return slices.SortedFunc(maps.Keys(p), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) // numbers of any length
+	})
 }
