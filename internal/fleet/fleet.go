@@ -27,6 +27,8 @@ const (
 	AppKey      = "app-key-of-the-local-fleet"
 	OperatorKey = "operator-key-of-the-local-fleet"
 	StripeKey   = simulator.DefaultStripeKey
+	// StripeWebhookSecret is what the fleet's Stripe signs events with.
+	StripeWebhookSecret = "whsec_of_the_local_fleet"
 )
 
 // Options says which fleet to start.
@@ -62,7 +64,8 @@ type Fleet struct {
 	metrics   string
 	serve     *localstack.Process
 	workers   []*localstack.Process
-	started   int // of all workers there ever were, for the names of their logs
+	workersAt []string // where each worker shows its metrics
+	started   int      // of all workers there ever were, for the names of their logs
 }
 
 // Start brings up the stack, the simulator, one starter serve and the given number of workers, or
@@ -96,6 +99,9 @@ func (f *Fleet) start(ctx context.Context, workers int) (err error) {
 		return err
 	}
 	f.listen, f.metrics = addresses[0], addresses[1]
+	if err := errors.Join(f.writePayPalCA(), f.deliverWebhooks()); err != nil {
+		return err
+	}
 	if err := f.StartServe(ctx); err != nil {
 		return err
 	}
@@ -147,6 +153,11 @@ func (f *Fleet) StartServe(ctx context.Context) (err error) {
 			"HOLDFAST_METRICS_LISTEN="+f.metrics,
 			"HOLDFAST_API_KEYS=app:"+AppKey,
 			"HOLDFAST_OPERATOR_KEYS=operator:"+OperatorKey,
+			"STRIPE_SECRET_KEY="+StripeKey, // for its mode: serve calls nobody
+			"STRIPE_WEBHOOK_SECRET="+StripeWebhookSecret,
+			"PAYPAL_WEBHOOK_ID="+f.Simulator.PayPal().WebhookID(),
+			"PAYPAL_CERT_HOSTS="+f.Simulator.PayPal().CertificateHost(),
+			"PAYPAL_CERT_CA_FILE="+f.payPalCA(),
 		),
 		Ready: func(ctx context.Context) error { return answers(ctx, f.URL()+"/readyz") },
 	})
@@ -155,6 +166,31 @@ func (f *Fleet) StartServe(ctx context.Context) (err error) {
 
 // StopServe ends starter serve in order.
 func (f *Fleet) StopServe() error { return stop(&f.serve) }
+
+// payPalCA is the file with the authority of the simulated PayPal's certificates.
+func (f *Fleet) payPalCA() string { return filepath.Join(f.options.Dir, "paypal-ca.pem") }
+
+func (f *Fleet) writePayPalCA() error {
+	ca, err := f.Simulator.PayPal().CertificateAuthority()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(f.payPalCA(), ca, 0o600)
+}
+
+// deliverWebhooks has the simulated providers tell starter serve what happens there.
+func (f *Fleet) deliverWebhooks() error {
+	return errors.Join(
+		f.Simulator.SetStripeWebhook(simulator.StripeWebhook{URL: f.URL() + "/webhooks/stripe", Secrets: []string{StripeWebhookSecret}}),
+		f.Simulator.SetPayPalWebhook(f.URL()+"/webhooks/paypal"),
+	)
+}
+
+// StartWorkerAt starts one more worker, with another limit for calls to Stripe, from now on.
+func (f *Fleet) StartWorkerAt(ctx context.Context, stripeRate int) error {
+	f.options.StripeRate = stripeRate
+	return f.StartWorker(ctx)
+}
 
 // StartWorker starts one more worker.
 func (f *Fleet) StartWorker(ctx context.Context) error {
@@ -185,7 +221,7 @@ func (f *Fleet) StartWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.workers = append(f.workers, w)
+	f.workers, f.workersAt = append(f.workers, w), append(f.workersAt, addresses[0])
 	return nil
 }
 
@@ -198,7 +234,7 @@ func (f *Fleet) KillWorkers() error {
 	for _, w := range f.workers {
 		errs = append(errs, w.Kill())
 	}
-	f.workers = nil
+	f.workers, f.workersAt = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -208,7 +244,7 @@ func (f *Fleet) StopWorkers() error {
 	for _, w := range f.workers {
 		errs = append(errs, w.Stop())
 	}
-	f.workers = nil
+	f.workers, f.workersAt = nil, nil
 	return errors.Join(errs...)
 }
 

@@ -27,17 +27,17 @@ func TestHealthBeginsUp(t *testing.T) {
 	all, err := store.List(t.Context())
 
 	require.NoError(t, err)
-	require.Len(t, all, 1)
-	require.Equal(t, provider.Stripe, all[0].Provider)
-	require.Equal(t, provider.StateUp, all[0].State)
-	require.Nil(t, all[0].CheckedAt)
+	require.Len(t, all, 2)
+	for i, name := range []provider.Name{provider.PayPal, provider.Stripe} {
+		require.Equal(t, name, all[i].Provider)
+		require.Equal(t, provider.StateUp, all[i].State)
+		require.Nil(t, all[i].CheckedAt)
+	}
 }
 
 func TestHealthOfANewStateBeginsAnEpoch(t *testing.T) {
 	t.Parallel()
-	store, pool := setupHealth(t)
-	_, err := pool.Exec(t.Context(), `INSERT INTO provider_health (provider) VALUES ('paypal')`)
-	require.NoError(t, err)
+	store, _ := setupHealth(t)
 	before, err := store.Get(t.Context(), provider.Stripe)
 	require.NoError(t, err)
 
