@@ -139,12 +139,27 @@ func Refuse(ctx context.Context, tx pgx.Tx, b Binding, reason string) error {
 // Adopt gives a customer the webhook events that came before their subject was known here. It tells
 // how many there were: the customer is to be marked if there were any.
 func Adopt(ctx context.Context, tx pgx.Tx, customerID string, p provider.Name, subject string) (int64, error) {
+	if err := LockSubjects(ctx, tx, p, subject); err != nil {
+		return 0, err
+	}
 	tag, err := tx.Exec(ctx, `UPDATE webhook_events SET effect = 'sync', customer_id = $1
-		WHERE provider = $2 AND subject = $3 AND effect = 'unknown'`, customerID, p, subject)
+		WHERE provider = $2 AND subject = $3 AND effect IN ('unknown', 'dismissed')`, customerID, p, subject)
 	if err != nil {
 		return 0, fmt.Errorf("customer %s: take over the events of %s: %w", customerID, subject, err)
 	}
 	return tag.RowsAffected(), nil
+}
+
+// LockSubjects keeps others, until the transaction ends, from storing an event of these subjects as
+// nobody's and from making them somebody's: with both at once, neither would see the other. The
+// subjects must be sorted.
+func LockSubjects(ctx context.Context, tx pgx.Tx, p provider.Name, subjects ...string) error {
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || subject, 0))
+		FROM unnest($2::text[]) WITH ORDINALITY AS s (subject, place) ORDER BY place`, string(p), subjects)
+	if err != nil {
+		return fmt.Errorf("lock %d subjects at %s: %w", len(subjects), p, err)
+	}
+	return nil
 }
 
 // RecordVouching keeps which operator bound a PayPal subscription to a customer, and why.

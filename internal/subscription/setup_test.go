@@ -28,7 +28,7 @@ const (
 )
 
 // noon is a moment in no test's way.
-var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // time has no constants
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // bundle is the store on a database of the test's own.
 type bundle struct {

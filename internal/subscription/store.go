@@ -65,7 +65,11 @@ func (s *Store) Store(ctx context.Context, tx pgx.Tx, r Read, found []Subscripti
 		if err != nil {
 			return result, err
 		}
-		result.Healed = differs && cause == ByDrift
+		if result.Healed = differs && cause == ByDrift; result.Healed {
+			if err := recordHealed(ctx, tx, r); err != nil {
+				return result, err
+			}
+		}
 	}
 	result.Superseded = !current
 	if result.Dirty, err = isDirty(ctx, tx, r.CustomerID); err != nil || !current {
@@ -301,10 +305,11 @@ func (s *Store) List(ctx context.Context, customerID string) ([]Subscription, er
 	return all, err
 }
 
+const columns = `provider, id, status, provider_status, price_ids, created_at, current_period_start, current_period_end,
+	paid_until, cancel_at_period_end, card_brand, card_last4`
+
 func list(ctx context.Context, db postgres.DB, customerID string) ([]Subscription, error) {
-	rows, err := db.Query(ctx, `SELECT provider, id, status, provider_status, price_ids, created_at, current_period_start,
-			current_period_end, paid_until, cancel_at_period_end, card_brand, card_last4
-		FROM subscriptions WHERE customer_id = $1`, customerID)
+	rows, err := db.Query(ctx, `SELECT `+columns+` FROM subscriptions WHERE customer_id = $1`, customerID)
 	if err != nil {
 		return nil, fmt.Errorf("subscriptions of %s: list: %w", customerID, err)
 	}

@@ -25,7 +25,6 @@ func TestWhatStripesStatusesMean(t *testing.T) {
 
 		"":          subscription.Incomplete,
 		"ACTIVE":    subscription.Incomplete,
-		"active ":   subscription.Incomplete,
 		"cancelled": subscription.Incomplete,
 		"none":      subscription.Incomplete,
 		"quiescent": subscription.Incomplete,
