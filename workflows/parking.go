@@ -103,7 +103,7 @@ type failure struct {
 // mechanism for that: a task that failed is parked visibly and waits for the first of its
 // provider's recovery, a person's verdict, or a fallback timer.
 type parkingLot struct {
-	customerID string
+	customerID string // empty when the work is about no single one
 	tasks      []*task
 	shown      shown
 	planned    bool  // the plan was read once, so the lot knows its tasks
@@ -328,8 +328,11 @@ func (l *parkingLot) show(ctx workflow.Context) error {
 	if now.blockedOn != "" {
 		blockedOn = searchBlockedOn.ValueSet(now.blockedOn)
 	}
-	return workflow.UpsertTypedSearchAttributes(ctx,
-		searchStatus.ValueSet(now.status), blockedOn, searchCustomer.ValueSet(l.customerID))
+	updates := []temporal.SearchAttributeUpdate{searchStatus.ValueSet(now.status), blockedOn}
+	if l.customerID != "" {
+		updates = append(updates, searchCustomer.ValueSet(l.customerID))
+	}
+	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
 }
 
 // summary is the whole workflow in one status: a person is asked for before a provider.
@@ -447,6 +450,11 @@ func (l *parkingLot) statuses() []StepStatus {
 // settled says that every task is done or skipped.
 func (l *parkingLot) settled() bool {
 	return !slices.ContainsFunc(l.tasks, func(t *task) bool { return !t.status.Settled() })
+}
+
+// busyBeside says that another task than this one is at work or waiting.
+func (l *parkingLot) busyBeside(t *task) bool {
+	return slices.ContainsFunc(l.tasks, func(other *task) bool { return other != t && !other.status.Settled() })
 }
 
 // idle says that nothing is under way: every task is over, or waits and was told nothing.

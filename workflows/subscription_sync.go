@@ -41,6 +41,9 @@ func (s *subscriptionSync) setup(ctx workflow.Context) error {
 	if !customer.ValidID(s.in.CustomerID) {
 		return temporal.NewNonRetryableApplicationError("customer_id: is missing or not an id", ErrInvalidInput, nil)
 	}
+	if _, known := readActivity(s.in.Provider); !known && s.in.Provider != "" {
+		return temporal.NewNonRetryableApplicationError(fmt.Sprintf("provider: there is no provider %q", s.in.Provider), ErrInvalidInput, nil)
+	}
 	s.changes = workflow.GetSignalChannel(ctx, SignalChanged)
 	s.lot.customerID = s.in.CustomerID
 	s.lot.open(ctx)
@@ -142,13 +145,18 @@ func (s *subscriptionSync) plan(ctx workflow.Context) error {
 	return s.lot.takeUp(ctx, steps, func(t *task) (assignment, error) { return s.assign(t, eager) })
 }
 
-// assign says what a step does: it reads everything that the customer has at the provider.
-func (s *subscriptionSync) assign(t *task, eager bool) (assignment, error) {
-	reads := map[provider.Name]string{
+// readActivity reads what a customer has at the provider, if this version knows the provider.
+func readActivity(p provider.Name) (activity string, known bool) {
+	activity, known = map[provider.Name]string{
 		provider.Stripe: ActivityReadStripeSubscriptions,
 		provider.PayPal: ActivityReadPayPalSubscriptions,
-	}
-	activity, known := reads[t.provider]
+	}[p]
+	return activity, known
+}
+
+// assign says what a step does: it reads everything that the customer has at the provider.
+func (s *subscriptionSync) assign(t *task, eager bool) (assignment, error) {
+	activity, known := readActivity(t.provider)
 	if !known {
 		return assignment{}, fmt.Errorf("subscriptions of %s: provider %q is not one that this version knows", s.in.CustomerID, t.provider)
 	}
@@ -162,7 +170,8 @@ func (s *subscriptionSync) assign(t *task, eager bool) (assignment, error) {
 			return err
 		}
 		s.read = true
-		s.dirty = s.dirty || result.Dirty
+		// Marks that another step's read is to answer are that read's matter: it tells what is left.
+		s.dirty = result.Dirty && !s.lot.busyBeside(t)
 		if t.provider == provider.PayPal {
 			s.approval = result.AwaitsApproval
 		}
