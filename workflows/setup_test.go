@@ -217,6 +217,7 @@ func (w *world) status(t *testing.T) workflows.StatusResult {
 type update struct {
 	accepted, completed bool
 	result              workflows.StatusResult
+	synced              workflows.SyncResult
 	err                 error
 	at                  time.Duration
 }
@@ -229,8 +230,11 @@ func (w *world) say(name string, input any) *update {
 		OnReject: func(err error) { u.err = err },
 		OnComplete: func(result any, err error) {
 			u.completed, u.err, u.at = true, err, w.env.Now().Sub(w.began)
-			if status, ok := result.(workflows.StatusResult); ok {
+			switch status := result.(type) {
+			case workflows.StatusResult:
 				u.result = status
+			case workflows.SyncResult:
+				u.synced = status
 			}
 		},
 	}, input)
