@@ -157,13 +157,13 @@ func (s *Store) Dirty(ctx context.Context, db postgres.DB, customerID string) ([
 }
 
 // DropMarks forgets that a read was wanted, when a person skips the step that was to make it. Other
-// steps have none.
+// steps have none. The skip counts as a read that began, so that the next mark's message is a new one.
 func DropMarks(ctx context.Context, db postgres.DB, workflowID, stepName string) error {
 	customerID, ours := strings.CutPrefix(workflowID, workflowPrefix)
 	if !ours {
 		return nil
 	}
-	_, err := db.Exec(ctx, `UPDATE subscription_syncs SET covered = marks, fresh = 0, marked_at = NULL
+	_, err := db.Exec(ctx, `UPDATE subscription_syncs SET covered = marks, begun = begun + 1, fresh = 0, marked_at = NULL
 		WHERE customer_id = $1 AND provider || $2 = $3`, customerID, stepSuffix, stepName)
 	if err != nil {
 		return fmt.Errorf("subscriptions of %s: drop the marks that %s was to answer: %w", customerID, stepName, err)

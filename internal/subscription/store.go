@@ -79,10 +79,11 @@ func (s *Store) Store(ctx context.Context, tx pgx.Tx, r Read, found []Subscripti
 }
 
 // cover records that the read answers its marks, unless a read that began later was stored before.
+// Marks that a person dropped meanwhile stay answered.
 func cover(ctx context.Context, tx pgx.Tx, r Read) (cause Cause, current bool, err error) {
-	err = tx.QueryRow(ctx, `UPDATE subscription_syncs s SET stored = $3, covered = $4, synced_at = $5,
-			marked_at = CASE WHEN s.marks > $4 THEN s.marked_at END,
-			cause = CASE WHEN s.marks > $4 THEN 'event' ELSE s.cause END
+	err = tx.QueryRow(ctx, `UPDATE subscription_syncs s SET stored = $3, covered = greatest(s.covered, $4), synced_at = $5,
+			marked_at = CASE WHEN s.marks > greatest(s.covered, $4) THEN s.marked_at END,
+			cause = CASE WHEN s.marks > greatest(s.covered, $4) THEN 'event' ELSE s.cause END
 		FROM (SELECT cause FROM subscription_syncs WHERE customer_id = $1 AND provider = $2) before
 		WHERE customer_id = $1 AND provider = $2 AND stored < $3 RETURNING before.cause`,
 		r.CustomerID, r.Provider, r.Number, r.Covers, r.BeganAt).Scan(&cause)
