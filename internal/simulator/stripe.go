@@ -31,8 +31,14 @@ type Stripe struct {
 	customers      collection[*stripeCustomer]
 	promotionCodes collection[*stripePromotionCode]
 	events         collection[*stripeEvent]
-	rejectedEmails map[string]string // address to error code
-	secrets        StripeWebhook     // that sign events
+	prices         collection[*stripePrice]
+	paymentMethods collection[*stripePaymentMethod]
+	invoices       collection[*stripeInvoice]
+	subscriptions  collection[*stripeSubscription]
+	// subscriptionsOf are the same by their customer, so that one customer's are listed cheaply.
+	subscriptionsOf map[string]*collection[*stripeSubscription]
+	rejectedEmails  map[string]string // address to error code
+	secrets         StripeWebhook     // that sign events
 }
 
 // stripeOperation is the endpoint of one route. It checks the parameters and returns the work to
@@ -58,11 +64,17 @@ func newStripe(key string, callsPerSecond int, webhooks *Webhooks) *Stripe {
 		idempotency:    &stripeIdempotency{answers: map[string]*stripeStored{}},
 		webhooks:       webhooks,
 		rejectedEmails: map[string]string{},
+
+		subscriptionsOf: map[string]*collection[*stripeSubscription]{},
 	}
 	s.routes.HandleFunc("/", unknownRoute)
 	s.serveBalance()
 	s.serveCustomers()
 	s.servePromotionCodes()
+	s.servePrices()
+	s.servePaymentMethods()
+	s.serveSubscriptions()
+	s.serveInvoices()
 	s.serveEvents()
 	return s
 }

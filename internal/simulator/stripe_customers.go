@@ -38,10 +38,10 @@ type stripeCustomer struct {
 	Email           nullable        `json:"email"`
 	InvoicePrefix   string          `json:"invoice_prefix"`
 	InvoiceSettings struct {
-		CustomFields         []string `json:"custom_fields"`
-		DefaultPaymentMethod nullable `json:"default_payment_method"`
-		Footer               nullable `json:"footer"`
-		RenderingOptions     nullable `json:"rendering_options"`
+		CustomFields         []string   `json:"custom_fields"`
+		DefaultPaymentMethod expandable `json:"default_payment_method"`
+		Footer               nullable   `json:"footer"`
+		RenderingOptions     nullable   `json:"rendering_options"`
 	} `json:"invoice_settings"`
 	Livemode            bool              `json:"livemode"`
 	Metadata            map[string]string `json:"metadata"`
@@ -150,6 +150,7 @@ func (s *Stripe) deleteCustomer(r stripeRequest) (stripeWork, *stripeError) {
 			return nil, problem
 		}
 		c.deleted = true
+		s.cancelAll(c.ID, happening{at: unixNow(), cause: r.cause})
 		return deletedCustomer(c.ID), nil
 	}, nil
 }

@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"cmp"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -28,15 +30,20 @@ func (c *collection[T]) add(object T) {
 	if c.byID == nil {
 		c.byID = map[string]T{}
 	}
-	if _, known := c.byID[object.objectID()]; known {
-		c.oldestFirst = slices.DeleteFunc(c.oldestFirst, func(o T) bool { return o.objectID() == object.objectID() })
-	}
+	c.remove(object.objectID())
 	c.byID[object.objectID()] = object
 	at := len(c.oldestFirst)
 	for at > 0 && c.oldestFirst[at-1].createdAt() > object.createdAt() {
 		at--
 	}
 	c.oldestFirst = slices.Insert(c.oldestFirst, at, object)
+}
+
+func (c *collection[T]) remove(id string) {
+	if at, known := c.position(id); known {
+		c.oldestFirst = slices.Delete(c.oldestFirst, at, at+1)
+		delete(c.byID, id)
+	}
 }
 
 // stripeList is a page of a list call.
@@ -50,13 +57,14 @@ type stripeList[T listable] struct {
 // listQuery is what every list call understands.
 type listQuery struct {
 	limit          int
-	startingAfter  string
-	oldest, newest int64 // bounds of created, both included
+	startingAfter  string // the object that comes right before the page; empty begins with the newest
+	endingBefore   string // the object that comes right after the page
+	oldest, newest int64  // bounds of created, both included
 }
 
 // withListParams are the parameters of a list call: its own, and those that every list has.
 func withListParams(own map[string]paramKind) map[string]paramKind {
-	all := map[string]paramKind{"limit": aText, "starting_after": aText, "created": aHash}
+	all := map[string]paramKind{"limit": aText, "starting_after": aText, "ending_before": aText, "created": aHash}
 	maps.Copy(all, own)
 	return all
 }
@@ -68,8 +76,12 @@ func readListQuery(p params) (listQuery, *stripeError) {
 		return listQuery{}, problem
 	}
 	q := listQuery{
-		limit: int(limit), startingAfter: p.text("starting_after"),
+		limit: int(limit), startingAfter: p.text("starting_after"), endingBefore: p.text("ending_before"),
 		oldest: math.MinInt64, newest: math.MaxInt64,
+	}
+	if q.startingAfter != "" && q.endingBefore != "" {
+		return listQuery{}, invalidRequest("parameters_exclusive", "ending_before",
+			"You may only specify one of these parameters: starting_after, ending_before.")
 	}
 	return q, q.readCreated(p.hash("created"))
 }
@@ -99,18 +111,16 @@ func (q *listQuery) readCreated(created params) *stripeError {
 	return nil
 }
 
-// page lists what is kept by the filter, newest first, from behind the object that the query
-// starts after. The kind ("customer") is for the error when that object does not exist.
+// page lists what is kept by the filter, newest first: from behind the object that the query starts
+// after, or up to the one that it ends before. The kind ("customer") is for the error when that
+// object does not exist.
 func (c *collection[T]) page(q listQuery, url, kind string, keep func(T) bool) (stripeList[T], *stripeError) {
-	from := len(c.oldestFirst)
-	if q.startingAfter != "" {
-		from = slices.IndexFunc(c.oldestFirst, func(o T) bool { return o.objectID() == q.startingAfter })
-		if from < 0 {
-			return stripeList[T]{}, missingParam("starting_after", kind, q.startingAfter)
-		}
-	}
 	list := stripeList[T]{Object: "list", URL: url, Data: []T{}}
-	for _, object := range slices.Backward(c.oldestFirst[:from]) {
+	candidates, problem := c.from(q, kind)
+	if problem != nil {
+		return list, problem
+	}
+	for object := range candidates {
 		if object.createdAt() < q.oldest || object.createdAt() > q.newest || !keep(object) {
 			continue
 		}
@@ -120,7 +130,68 @@ func (c *collection[T]) page(q listQuery, url, kind string, keep func(T) bool) (
 		}
 		list.Data = append(list.Data, object)
 	}
+	if q.endingBefore != "" {
+		slices.Reverse(list.Data)
+	}
 	return list, nil
+}
+
+// from goes through the objects from where the query begins: to older ones, or to newer ones if it
+// says what the page ends before.
+func (c *collection[T]) from(q listQuery, kind string) (iter.Seq[T], *stripeError) {
+	switch {
+	case q.startingAfter != "":
+		at, ok := c.position(q.startingAfter)
+		if !ok {
+			return nil, missingParam("starting_after", kind, q.startingAfter)
+		}
+		return backward(c.oldestFirst[:at]), nil
+	case q.endingBefore != "":
+		at, ok := c.position(q.endingBefore)
+		if !ok {
+			return nil, missingParam("ending_before", kind, q.endingBefore)
+		}
+		return slices.Values(c.oldestFirst[at+1:]), nil
+	}
+	return backward(c.oldestFirst), nil
+}
+
+func (c *collection[T]) position(id string) (at int, ok bool) {
+	object, ok := c.byID[id]
+	if !ok {
+		return 0, false
+	}
+	first, _ := slices.BinarySearchFunc(c.oldestFirst, object.createdAt(), func(o T, created int64) int {
+		return cmp.Compare(o.createdAt(), created)
+	})
+	return first + slices.IndexFunc(c.oldestFirst[first:], func(o T) bool { return o.objectID() == id }), true
+}
+
+func backward[T any](all []T) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, object := range slices.Backward(all) {
+			if !yield(object) {
+				return
+			}
+		}
+	}
+}
+
+// retrieve is the operation that shows the object in the path. The kind is for the error when it
+// does not exist.
+func retrieve[T listable](kind string, from *collection[T]) stripeOperation {
+	return func(r stripeRequest) (stripeWork, *stripeError) {
+		if problem := r.params.only(nil); problem != nil {
+			return nil, problem
+		}
+		return func() (any, *stripeError) {
+			object, ok := from.get(r.id)
+			if !ok {
+				return nil, missing(kind, r.id)
+			}
+			return object, nil
+		}, nil
+	}
 }
 
 // keepNewest forgets the oldest once there are twice as many as are to be kept.

@@ -147,6 +147,18 @@ func (p params) integer(name string, low, high, otherwise int64) (int64, *stripe
 	return n, nil
 }
 
+// boolean is true, false, or nil if it was not given.
+func (p params) boolean(name string) (*bool, *stripeError) {
+	if !p.has(name) {
+		return nil, nil
+	}
+	value := p.text(name) == "true"
+	if !value && p.text(name) != "false" {
+		return nil, invalidRequest("", name, "Invalid boolean: "+p.text(name))
+	}
+	return &value, nil
+}
+
 // canonical is the same text for the same parameters in any order.
 func (p params) canonical() string {
 	flat := url.Values{}
