@@ -88,6 +88,15 @@ func schedules() []client.ScheduleOptions {
 		},
 		Overlap:       enums.SCHEDULE_OVERLAP_POLICY_SKIP,
 		CatchupWindow: time.Hour, // a sweep that was missed for longer is done by the next one
+	}, {
+		ID:   "subscription-drift",
+		Spec: client.ScheduleSpec{Calendars: []client.ScheduleCalendarSpec{{Hour: []client.ScheduleRange{{Start: 2}}}}},
+		Action: &client.ScheduleWorkflowAction{
+			ID: "subscription-drift", Workflow: workflows.NameSubscriptionDrift, TaskQueue: workflows.TaskQueue,
+			StaticSummary: "subscriptions, compared with the providers",
+		},
+		Overlap:       enums.SCHEDULE_OVERLAP_POLICY_SKIP,
+		CatchupWindow: 12 * time.Hour, // later than that, the next pass is as soon
 	}}
 }
 

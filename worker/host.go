@@ -35,9 +35,15 @@ type host struct {
 	paypal        *paypal.Client // nil: not configured
 	breakers      map[provider.Name]*provider.Breaker
 	rates         map[provider.Name]float64 // calls a second
-	meter         activities.SyncMeter
+	meter         meter
 	log           *slog.Logger
 	onFatal       func(error) // called when a worker cannot go on
+}
+
+// meter counts reads of subscriptions, and what passes over all of them find.
+type meter interface {
+	activities.SyncMeter
+	activities.DriftMeter
 }
 
 // workers makes a worker for each of the named queues.
@@ -78,6 +84,8 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	w.RegisterWorkflowWithOptions(workflows.SubscriptionSync, workflow.RegisterOptions{Name: workflows.NameSubscriptionSync})
 	w.RegisterWorkflowWithOptions(workflows.ProviderGate, workflow.RegisterOptions{Name: workflows.NameProviderGate})
 	w.RegisterWorkflowWithOptions(workflows.RepairSweep, workflow.RegisterOptions{Name: workflows.NameRepairSweep})
+	w.RegisterWorkflowWithOptions(workflows.SubscriptionBackfill, workflow.RegisterOptions{Name: workflows.NameSubscriptionBackfill})
+	w.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
 	onboarding := activities.NewOnboarding(h.pool)
 	register(w, workflows.ActivityPlanOnboarding, onboarding.PlanOnboarding)
 	register(w, workflows.ActivityParkStep, onboarding.ParkStep)
@@ -85,6 +93,10 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityPlanSync, activities.NewSync(h.pool, h.subscriptions).PlanSync)
 	register(w, workflows.ActivityWakeParked, activities.NewWake(h.pool, h.temporal, h.rates, h.log).WakeParked)
 	register(w, workflows.ActivityRepairNeglected, activities.NewRepair(h.pool).RepairNeglected)
+	backfill := activities.NewBackfill(h.pool, h.subscriptions, h.rates)
+	register(w, workflows.ActivityBeginBackfill, backfill.BeginBackfill)
+	register(w, workflows.ActivityMarkUnread, backfill.MarkUnread)
+	register(w, workflows.ActivityCountHealed, backfill.CountHealed)
 	return w
 }
 
@@ -101,6 +113,8 @@ func (h host) stripeWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityUpdateStripeProfile, calls.UpdateStripeProfile)
 	reads := activities.NewStripeSubscriptions(h.pool, h.subscriptions, h.stripe, breaker, h.meter, h.log)
 	register(w, workflows.ActivityReadStripeSubscriptions, reads.ReadStripeSubscriptions)
+	lists := activities.NewStripeBackfill(h.pool, h.subscriptions, h.stripe, breaker, h.rates, h.meter, h.log)
+	register(w, workflows.ActivityCompareStripePage, lists.CompareStripePage)
 	var probe func(context.Context) error
 	if h.stripe != nil {
 		probe = h.stripe.Probe

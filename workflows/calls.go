@@ -30,6 +30,11 @@ const (
 	ActivityPlanSync                = "PlanSync"
 	ActivityReadStripeSubscriptions = "ReadStripeSubscriptions"
 	ActivityReadPayPalSubscriptions = "ReadPayPalSubscriptions"
+
+	ActivityBeginBackfill     = "BeginBackfill"
+	ActivityCompareStripePage = "CompareStripePage"
+	ActivityMarkUnread        = "MarkUnread"
+	ActivityCountHealed       = "CountHealed"
 )
 
 // PlanInput asks what a customer's onboarding has to do, after storing the profile if one is given.
@@ -98,6 +103,68 @@ type ReadResult struct {
 	Dirty bool `json:"dirty,omitempty"`
 	// AwaitsApproval is since when a person has had a PayPal subscription to approve.
 	AwaitsApproval *time.Time `json:"awaits_approval,omitempty"`
+}
+
+// BeginBackfillInput names the provider of a pass, and the step that is shown when it has to wait;
+// empty when there is none.
+type BeginBackfillInput struct {
+	Provider provider.Name `json:"provider"`
+	Step     string        `json:"step,omitempty"`
+}
+
+// BeginBackfillResult is the beginning of a pass, by Postgres' clock, and how much there is to do.
+type BeginBackfillResult struct {
+	StartedAt time.Time `json:"started_at"`
+	Customers int       `json:"customers"`
+}
+
+// ComparePageInput asks for one page of Stripe's list.
+type ComparePageInput struct {
+	Step      string         `json:"step"`
+	Cursor    BackfillCursor `json:"cursor"`
+	StartedAt time.Time      `json:"started_at"`
+}
+
+// ComparePageResult is what became of a page.
+type ComparePageResult struct {
+	// Busy says that too much is to be read as it is: nothing was done.
+	Busy bool `json:"busy,omitempty"`
+	// Lost says that Stripe no longer knows the subscription behind which the page was to begin.
+	Lost bool `json:"lost,omitempty"`
+	// Next is where the next page begins; nil when this was the last.
+	Next      *BackfillCursor `json:"next,omitempty"`
+	Compared  int             `json:"compared,omitempty"`
+	Differing int             `json:"differing,omitempty"`
+	Healed    int             `json:"healed,omitempty"` // since the pass began
+}
+
+// MarkUnreadInput asks for the next customers to be marked who were not read since a moment.
+type MarkUnreadInput struct {
+	Provider  provider.Name `json:"provider"`
+	After     string        `json:"after,omitempty"`
+	Before    time.Time     `json:"before,omitzero"` // zero: who was never read
+	Everyone  bool          `json:"everyone,omitempty"`
+	StartedAt time.Time     `json:"started_at"`
+}
+
+// MarkUnreadResult is what became of that.
+type MarkUnreadResult struct {
+	Busy   bool   `json:"busy,omitempty"`
+	Next   string `json:"next,omitempty"` // the last one marked; empty when there are no more
+	Marked int    `json:"marked,omitempty"`
+	Healed int    `json:"healed,omitempty"`
+}
+
+// CountHealedInput asks what the marks of a pass have led to.
+type CountHealedInput struct {
+	Provider  provider.Name `json:"provider"`
+	StartedAt time.Time     `json:"started_at"`
+}
+
+// CountHealedResult tells how many were healed, and how many are still to be read.
+type CountHealedResult struct {
+	Healed int `json:"healed"`
+	Unread int `json:"unread"`
 }
 
 // ParkInput records that a step waits, since when, and until when at most.
@@ -190,6 +257,13 @@ func BlipBackoff(attempt int) (delay time.Duration, ok bool) {
 func urgent(ctx workflow.Context) workflow.Context {
 	options := workflow.GetActivityOptions(ctx)
 	options.Priority = temporal.Priority{PriorityKey: 2}
+	return workflow.WithActivityOptions(ctx, options)
+}
+
+// inBackground lets live work go first.
+func inBackground(ctx workflow.Context) workflow.Context {
+	options := workflow.GetActivityOptions(ctx)
+	options.Priority = temporal.Priority{PriorityKey: 5}
 	return workflow.WithActivityOptions(ctx, options)
 }
 

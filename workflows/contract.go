@@ -27,6 +27,9 @@ const (
 	NameRepairSweep        = "RepairSweep"
 	NameSubscriptionSync   = "SubscriptionSync"
 	NameChangeDelivery     = "ChangeDelivery"
+
+	NameSubscriptionBackfill = "SubscriptionBackfill"
+	NameSubscriptionDrift    = "SubscriptionDrift"
 )
 
 // OnboardingID is the id of a customer's CustomerOnboarding.
@@ -34,6 +37,9 @@ func OnboardingID(customerID string) string { return customer.WorkflowID(custome
 
 // SyncID is the id of a customer's SubscriptionSync.
 func SyncID(customerID string) string { return subscription.WorkflowID(customerID) }
+
+// BackfillID is the id of a provider's SubscriptionBackfill.
+func BackfillID(p provider.Name) string { return "subscription-backfill/" + string(p) }
 
 // DeliveryID is the id of the ChangeDelivery of a change.
 func DeliveryID(seq int64) string { return "change-delivery/" + strconv.FormatInt(seq, 10) }
@@ -54,8 +60,9 @@ const (
 	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
 	SignalTrouble        = "trouble"         // ProviderGate, no payload: a step met trouble with the provider
 
-	QueryStatus = "status" // CustomerOnboarding → StatusResult
-	QueryState  = "state"  // ProviderGate → GateState
+	QueryStatus   = "status"   // CustomerOnboarding → StatusResult
+	QueryState    = "state"    // ProviderGate → GateState
+	QueryProgress = "progress" // SubscriptionBackfill → BackfillProgress
 )
 
 // OnboardingInput names the customer. A profile is given only by a back end that starts the
@@ -115,6 +122,59 @@ type SyncResult struct {
 	// Synced says that nothing is known to be old.
 	Synced bool         `json:"synced"`
 	Steps  []StepStatus `json:"steps"`
+}
+
+// BackfillInput names the provider at which everybody's subscriptions are held against what is known.
+type BackfillInput struct {
+	Provider provider.Name `json:"provider"`
+	// Everyone has those read too of whom nothing seems to be missing: at Stripe who was never read, at
+	// PayPal, which lists nothing, everybody.
+	Everyone bool `json:"everyone,omitempty"`
+	// Progress is what the run before had come to.
+	Progress *BackfillProgress `json:"progress,omitempty"`
+}
+
+// BackfillStage is what a pass does at present.
+type BackfillStage string
+
+// The stages of a pass, in order.
+const (
+	BackfillStarting  BackfillStage = "starting"
+	BackfillComparing BackfillStage = "comparing" // Stripe's list with what is known
+	BackfillMarking   BackfillStage = "marking"   // who was not read for long, or never
+	BackfillReading   BackfillStage = "reading"   // waits for the last who were marked
+	BackfillDone      BackfillStage = "done"
+)
+
+// BackfillProgress is how far a pass has come: the answer of the progress query, and its result.
+type BackfillProgress struct {
+	Provider  provider.Name  `json:"provider"`
+	Everyone  bool           `json:"everyone,omitempty"`
+	Stage     BackfillStage  `json:"stage"`
+	StartedAt time.Time      `json:"started_at,omitzero"`
+	StageAt   time.Time      `json:"stage_at,omitzero"` // since when it is at this stage
+	Cursor    BackfillCursor `json:"cursor,omitzero"`
+
+	Customers int `json:"customers"` // who may have subscriptions there
+	Pages     int `json:"pages"`     // of the provider's list
+	Compared  int `json:"compared"`  // customers on the pages; one on two pages counts twice
+	Differing int `json:"differing"` // customers of whom something else was known than a page told
+	Marked    int `json:"marked"`    // customers who are read because of this pass
+	Healed    int `json:"healed"`    // customers whose read found a difference
+	Unread    int `json:"unread"`    // marked customers who were not read when the pass ended
+
+	// Busy says that the pass waits until less is to be read at the provider.
+	Busy  bool         `json:"busy,omitempty"`
+	Steps []StepStatus `json:"steps,omitempty"`
+}
+
+// BackfillCursor is where a pass goes on.
+type BackfillCursor struct {
+	// After is the subscription, or the customer, behind which it goes on; empty is the beginning.
+	After string `json:"after,omitempty"`
+	// Edge is when that subscription was created, and Seen are those of the same moment that pages had.
+	Edge *time.Time `json:"edge,omitempty"`
+	Seen []string   `json:"seen,omitempty"`
 }
 
 // DeliveryInput names the change that is sent to the app's webhook.

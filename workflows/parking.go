@@ -452,6 +452,11 @@ func (l *parkingLot) settled() bool {
 	return !slices.ContainsFunc(l.tasks, func(t *task) bool { return !t.status.Settled() })
 }
 
+// busyAt says that a task of the provider is at work or waiting.
+func (l *parkingLot) busyAt(p provider.Name) bool {
+	return slices.ContainsFunc(l.tasks, func(t *task) bool { return t.provider == p && !t.status.Settled() })
+}
+
 // busyBeside says that another task than this one is at work or waiting.
 func (l *parkingLot) busyBeside(t *task) bool {
 	return slices.ContainsFunc(l.tasks, func(other *task) bool { return other != t && !other.status.Settled() })

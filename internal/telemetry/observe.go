@@ -95,17 +95,59 @@ func (o *Outbox) Delivered(ctx context.Context, messages int) { o.delivered.Add(
 // Failed counts attempts that failed.
 func (o *Outbox) Failed(ctx context.Context, attempts int) { o.failed.Add(ctx, int64(attempts)) }
 
-// Sync counts reads of customers' subscriptions: it is an activities.SyncMeter.
-type Sync struct{ reads metric.Int64Counter }
+// Webhooks counts what became of webhooks: it is an httpapi.WebhookMeter.
+type Webhooks struct{ taken metric.Int64Counter }
+
+func newWebhooks(meter metric.Meter) (*Webhooks, error) {
+	taken, err := meter.Int64Counter("holdfast_webhooks",
+		metric.WithDescription("Webhooks that came in, by outcome: sync when a customer was marked to be read, unknown or dismissed when it "+
+			"is about nobody here, ignored, duplicate; refused when it will never be taken; unavailable when it has to be sent again."))
+	return &Webhooks{taken}, err
+}
+
+// Webhook counts a webhook that was answered.
+func (w *Webhooks) Webhook(ctx context.Context, p provider.Name, outcome string) {
+	w.taken.Add(ctx, 1, metric.WithAttributes(attribute.String("provider", string(p)), attribute.String("outcome", outcome)))
+}
+
+// Sync counts reads of customers' subscriptions, and what passes find: it is an activities.SyncMeter
+// and an activities.DriftMeter.
+type Sync struct{ reads, drift metric.Int64Counter }
 
 func newSync(meter metric.Meter) (*Sync, error) {
-	reads, err := meter.Int64Counter("holdfast_subscription_reads",
+	reads, reading := meter.Int64Counter("holdfast_subscription_reads",
 		metric.WithDescription("Reads of a customer's whole state at a provider, by outcome: stored, superseded by a later read, or healed, "+
 			"when a pass that compares found what no event had told."))
-	return &Sync{reads}, err
+	drift, drifting := meter.Int64Counter("holdfast_subscription_drift",
+		metric.WithDescription("Customers whom a pass held against a provider's list (compared), of whom it told something else (differing), "+
+			"and whose read, made because of a pass, found a difference (healed)."))
+	if err := errors.Join(reading, drifting); err != nil {
+		return nil, err
+	}
+	for _, p := range providers() {
+		for _, outcome := range []string{"compared", "differing", outcomeHealed} {
+			drift.Add(context.Background(), 0, ofProvider(p, outcome)) // or the first ones would raise no rate
+		}
+	}
+	return &Sync{reads: reads, drift: drift}, nil
+}
+
+const outcomeHealed = "healed"
+
+func ofProvider(p provider.Name, outcome string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("provider", string(p)), attribute.String("outcome", outcome))
 }
 
 // Read counts a read that ended.
 func (s *Sync) Read(ctx context.Context, p provider.Name, outcome string) {
-	s.reads.Add(ctx, 1, metric.WithAttributes(attribute.String("provider", string(p)), attribute.String("outcome", outcome)))
+	s.reads.Add(ctx, 1, ofProvider(p, outcome))
+	if outcome == outcomeHealed {
+		s.drift.Add(ctx, 1, ofProvider(p, outcome))
+	}
+}
+
+// Compared counts the customers on a page, and those among them who differed.
+func (s *Sync) Compared(ctx context.Context, p provider.Name, customers, differing int) {
+	s.drift.Add(ctx, int64(customers), ofProvider(p, "compared"))
+	s.drift.Add(ctx, int64(differing), ofProvider(p, "differing"))
 }

@@ -20,6 +20,7 @@ type Subscription struct {
 	CustomerID         string // "cus_…"
 	Status             string // Stripe's own word
 	PriceIDs           []string
+	MorePrices         bool // it has more items than PriceIDs tells of
 	Created            time.Time
 	CurrentPeriodStart time.Time
 	CurrentPeriodEnd   time.Time
@@ -59,7 +60,7 @@ var subscriptionID = regexp.MustCompile(`^sub_[A-Za-z0-9_]{1,250}$`)
 
 // PageSubscriptions reads one page of the subscriptions of all customers, whatever their status,
 // newest first, from behind the given one; empty begins with the newest. It tells whether there are
-// more. Those with more items than Stripe shows in a list have only those prices.
+// more. Those with more items than Stripe shows in a list have only those prices, and say so.
 func (c *Client) PageSubscriptions(ctx context.Context, after string) (page []Subscription, more bool, err error) {
 	if after != "" && !subscriptionID.MatchString(after) {
 		return nil, false, rejected("subscription_id_invalid", "starting_after")
@@ -86,6 +87,7 @@ func (c *Client) subscriptionPage(ctx context.Context, customerID, after string)
 			if full.PriceIDs, err = c.allPrices(ctx, s.ID); err != nil {
 				return nil, false, err
 			}
+			full.MorePrices = false
 		}
 		page = append(page, full)
 	}
@@ -162,7 +164,7 @@ func subscriptionFrom(s *stripego.Subscription) Subscription {
 		CurrentPeriodStart: moment(s.CurrentPeriodStart), CurrentPeriodEnd: moment(s.CurrentPeriodEnd),
 	}
 	if s.Items != nil {
-		subscription.PriceIDs = pricesOf(s.Items.Data)
+		subscription.PriceIDs, subscription.MorePrices = pricesOf(s.Items.Data), s.Items.HasMore
 	}
 	if s.Customer != nil {
 		subscription.CustomerID = s.Customer.ID
