@@ -123,11 +123,11 @@ func (p *PayPal) handle(pattern string, operation payPalOperation) {
 // the result of the work, whatever becomes of the answer: the same id again shows what was done.
 func (p *PayPal) perform(r *http.Request, request payPalRequest, operation payPalOperation) answer {
 	work := func() answer { return p.underLock(operation, request) }
+	run := func(work func() answer) answer { return execute(r.Context(), work, payPalInternalError().answer()) }
 	if key := p.idempotencyKey(r); key != "" && r.Method == http.MethodPost {
-		unkeyed := work
-		work = func() answer { return p.requests.once(r.URL.Path+" "+key, unkeyed) }
+		return p.requests.once(r.URL.Path+" "+key, work, run)
 	}
-	return execute(r.Context(), work, payPalInternalError().answer())
+	return run(work)
 }
 
 // underLock does the work and renders its result before another request can change it.
@@ -151,28 +151,51 @@ type payPalRequests struct {
 	answers map[string]*answer // nil while the first request executes
 }
 
-func (s *payPalRequests) once(key string, work func() answer) answer {
+// once runs the work of the first request under a key. A request whose work is not done leaves the
+// key to the next one.
+func (s *payPalRequests) once(key string, work func() answer, run func(func() answer) answer) answer {
+	if known := s.claim(key); known != nil {
+		return *known
+	}
+	defer s.release(key)
+	return run(func() answer {
+		a := work()
+		s.store(key, a)
+		return a
+	})
+}
+
+// claim takes the key for a request, or returns the answer for a key that was taken before.
+func (s *payPalRequests) claim(key string) *answer {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	stored, taken := s.answers[key]
-	if !taken {
-		s.answers[key] = nil
-	}
-	s.mu.Unlock()
 	switch {
-	case taken && stored == nil:
-		return payPalConflict().answer()
-	case taken && stored.status == http.StatusCreated:
-		again := *stored
-		again.status = http.StatusOK
-		return again
-	case taken:
-		return *stored
+	case !taken:
+		s.answers[key] = nil
+		return nil
+	case stored == nil:
+		return new(payPalConflict().answer())
 	}
-	a := work()
+	again := *stored
+	if again.status == http.StatusCreated {
+		again.status = http.StatusOK
+	}
+	return &again
+}
+
+func (s *payPalRequests) store(key string, a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answers[key] = &a
-	return a
+}
+
+func (s *payPalRequests) release(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.answers[key] == nil {
+		delete(s.answers, key)
+	}
 }
 
 // payPalNow is the time as PayPal writes it, in whole seconds.
