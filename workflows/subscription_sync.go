@@ -47,6 +47,7 @@ func (s *subscriptionSync) setup(ctx workflow.Context) error {
 	s.changes = workflow.GetSignalChannel(ctx, SignalChanged)
 	s.lot.customerID = s.in.CustomerID
 	s.lot.open(ctx)
+	workflow.Go(ctx, s.lookForApproval)
 	return s.handlePeople(ctx)
 }
 
@@ -82,7 +83,7 @@ func (s *subscriptionSync) readMarked(ctx workflow.Context) error {
 // untilOver waits until nothing is left to do, or gives false when there is something to plan anew.
 func (s *subscriptionSync) untilOver(ctx workflow.Context) (bool, error) {
 	err := workflow.Await(ctx, func() bool {
-		return s.lot.failed != nil || s.lot.idle() && (s.lot.settled() || s.news() || s.shouldContinueAsNew(ctx))
+		return s.lot.failed != nil || s.lot.idle() && (s.over(ctx) || s.news() || s.shouldContinueAsNew(ctx))
 	})
 	switch {
 	case err != nil:
@@ -94,16 +95,18 @@ func (s *subscriptionSync) untilOver(ctx workflow.Context) (bool, error) {
 	case s.shouldContinueAsNew(ctx):
 		return false, workflow.NewContinueAsNewError(ctx, SubscriptionSync, SyncInput{CustomerID: s.in.CustomerID})
 	}
-	if err := s.awaitApproval(ctx); err != nil || s.poll != "" || s.news() {
-		return false, err
-	}
 	err = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 	return !s.news(), err
 }
 
+// over says that everything is read or skipped, and that nothing is awaited.
+func (s *subscriptionSync) over(ctx workflow.Context) bool {
+	return s.lot.settled() && !s.awaitsApproval(ctx)
+}
+
 // news says that there may be something to read that the last plan did not know of.
 func (s *subscriptionSync) news() bool {
-	return s.changes.Len() > 0 || s.dirty || s.asked > s.marked
+	return s.changes.Len() > 0 || s.dirty || s.asked > s.marked || s.poll != ""
 }
 
 func (s *subscriptionSync) shouldContinueAsNew(ctx workflow.Context) bool {
@@ -114,7 +117,7 @@ func (s *subscriptionSync) shouldContinueAsNew(ctx workflow.Context) bool {
 // those waiting who asked.
 func (s *subscriptionSync) gather(ctx workflow.Context) error {
 	const burst = time.Second
-	if !s.read || s.asked > s.marked {
+	if !s.read || s.asked > s.marked || s.poll != "" {
 		return nil
 	}
 	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
@@ -187,26 +190,32 @@ const (
 	maxApprovalPoll  = 6 * time.Hour
 )
 
-// awaitApproval waits for news of a PayPal subscription that a person has yet to approve, and has it
-// looked for when none comes.
-func (s *subscriptionSync) awaitApproval(ctx workflow.Context) error {
-	if s.approval == nil {
-		return nil
+// awaitsApproval says that a person has a PayPal subscription to approve, and may yet do so.
+func (s *subscriptionSync) awaitsApproval(ctx workflow.Context) bool {
+	return s.approval != nil && workflow.Now(ctx).Sub(*s.approval) < approvalPatience
+}
+
+// lookForApproval has PayPal read from time to time while a person has yet to approve a
+// subscription, also while another provider's read waits. It ends with the workflow.
+func (s *subscriptionSync) lookForApproval(ctx workflow.Context) {
+	reading := func() bool { return s.lot.busyAt(provider.PayPal) || s.poll != "" }
+	for {
+		if err := workflow.Await(ctx, func() bool { return s.awaitsApproval(ctx) && !reading() }); err != nil {
+			return
+		}
+		waited := workflow.Now(ctx).Sub(*s.approval)
+		wait := min(max(waited/2, minApprovalPoll), maxApprovalPoll, approvalPatience-waited)
+		heard, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+			Timeout:      wait,
+			TimerOptions: workflow.TimerOptions{Summary: "until the approval is looked for again"},
+		}, func() bool { return s.approval == nil || reading() })
+		if err != nil {
+			return
+		}
+		if !heard {
+			s.poll = subscription.ByPoll
+		}
 	}
-	waited := workflow.Now(ctx).Sub(*s.approval)
-	if waited > approvalPatience {
-		return nil
-	}
-	workflow.SetCurrentDetails(ctx, fmt.Sprintf("A PayPal subscription waits since %s for the person to approve it.", s.approval.UTC().Format(time.RFC3339)))
-	wait := min(max(waited/2, minApprovalPoll), maxApprovalPoll)
-	heard, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout:      wait,
-		TimerOptions: workflow.TimerOptions{Summary: "until the approval is looked for again"},
-	}, s.news)
-	if err == nil && !heard {
-		s.poll = subscription.ByPoll
-	}
-	return err
 }
 
 // handlePeople answers the query and the updates: what operators and back ends can ask and say.

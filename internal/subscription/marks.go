@@ -115,13 +115,17 @@ func (s *Store) MarkAll(ctx context.Context, tx pgx.Tx, customerID string, cause
 	return nil
 }
 
-// Remark is MarkAll for the workflow that is about to read: nobody else has to be woken.
+// Remark is MarkAll for the workflow that is about to read: nobody else has to be woken. A poll is
+// for PayPal alone, where a person is awaited.
 func (s *Store) Remark(ctx context.Context, tx pgx.Tx, customerID string, cause Cause) error {
 	providers, err := providersOf(ctx, tx, customerID)
 	if err != nil {
 		return err
 	}
 	for _, p := range providers {
+		if cause == ByPoll && p != provider.PayPal {
+			continue
+		}
 		if _, err := mark(ctx, tx, p, cause, []string{customerID}); err != nil {
 			return err
 		}
