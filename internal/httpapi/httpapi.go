@@ -20,6 +20,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/config"
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/subscription"
 )
 
@@ -52,16 +53,18 @@ type Deps struct {
 type API struct {
 	deps      Deps
 	customers *customer.Store
+	changes   *feed.Watcher
 	repairs   chan repair
 	mux       *http.ServeMux
 	huma      huma.API
 }
 
-// New makes the API. Run must run for repairs to be made.
+// New makes the API. Run must run for repairs to be made and for those who wait for changes to be told.
 func New(deps Deps) *API {
 	a := &API{
 		deps:      deps,
 		customers: customer.NewStore(deps.Pool),
+		changes:   feed.NewWatcher(deps.Pool, deps.Log),
 		repairs:   make(chan repair, maxRepairs),
 		mux:       http.NewServeMux(),
 	}
@@ -69,6 +72,7 @@ func New(deps Deps) *API {
 	a.huma.UseMiddleware(a.authorize)
 	a.routeCustomers()
 	a.routeSubscriptions()
+	a.routeChanges()
 	a.routeOperators()
 	a.routeAttention()
 	a.routeHealth()

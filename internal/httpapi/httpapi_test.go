@@ -42,6 +42,8 @@ const (
 // bundle is an API on a real database, with a Temporal that does what the test says.
 type bundle struct {
 	url      string
+	api      *httpapi.API
+	stop     func() // what the API does beside answering
 	pool     *pgxpool.Pool
 	temporal *scriptedTemporal
 	notified *counter
@@ -63,21 +65,22 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	keys, err := app.And(operators)
 	require.NoError(t, err)
 	b := bundle{pool: pool, temporal: &scriptedTemporal{}, notified: &counter{}, observed: &observations{}, log: &syncBuffer{}}
-	api := httpapi.New(httpapi.Deps{
+	b.api = httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: b.temporal, Keys: keys, Notify: b.notified.add, Requests: b.observed,
 		Log: slog.New(slog.NewJSONHandler(b.log, nil)), Subscriptions: subscriptionsOn(pool),
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {
-		api.Run(ctx)
+		b.api.Run(ctx)
 		close(done)
 	}()
-	t.Cleanup(func() {
+	b.stop = func() {
 		stop()
 		<-done
-	})
-	server := httptest.NewServer(api.Handler())
+	}
+	t.Cleanup(b.stop)
+	server := httptest.NewServer(b.api.Handler())
 	t.Cleanup(server.Close)
 	b.url = server.URL
 	return b

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"sync"
 
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/subscription"
@@ -28,8 +29,11 @@ func (a *API) repairLater(c customer.Customer, overdue bool) {
 	}
 }
 
-// Run makes repairs until ctx ends.
+// Run makes repairs, and tells those who wait of changes, until ctx ends.
 func (a *API) Run(ctx context.Context) {
+	var watching sync.WaitGroup
+	watching.Go(func() { a.changes.Run(ctx) })
+	defer watching.Wait()
 	for {
 		select {
 		case <-ctx.Done():

@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/feed"
+)
+
+// FeedChange is something that the app is told.
+type FeedChange struct {
+	Seq        int64           `json:"seq" doc:"Its number: one more than that of the change before."`
+	At         time.Time       `json:"at"`
+	Type       string          `json:"type" doc:"subscription.changed or onboarding.changed; there may be others later."`
+	CustomerID string          `json:"customer_id"`
+	Data       json.RawMessage `json:"data" doc:"What the customer shows since then. subscription.changed: the subscription that counts. onboarding.changed: status, and billing_ready."`
+}
+
+type changesAnswer struct {
+	Body struct {
+		Data      []FeedChange `json:"data" doc:"In order."`
+		NextAfter int64        `json:"next_after" doc:"Give it as after to go on."`
+	}
+}
+
+// Page is where a reader of changes is, and how much they take.
+type Page struct {
+	After int64 `query:"after" minimum:"0" default:"0" doc:"next_after of the answer before; 0 from the start."`
+	Limit int   `query:"limit" minimum:"1" maximum:"500" default:"100"`
+}
+
+func (a *API) routeChanges() {
+	huma.Register(a.huma, keyed(huma.Operation{
+		OperationID: "list-changes", Method: http.MethodGet, Path: "/v1/changes", Tags: []string{tagCustomers},
+		Summary: "Follow what changes",
+		Description: "Every change of every customer, in order and without gaps. Answers at once when there is something, " +
+			"else as soon as there is, or with an empty list after wait_ms.",
+		Errors: []int{422, 503},
+	}, config.ScopeCustomers), a.listChanges)
+	huma.Register(a.huma, keyed(huma.Operation{
+		OperationID: "list-customer-changes", Method: http.MethodGet, Path: "/v1/customers/{id}/changes", Tags: []string{tagCustomers},
+		Summary: "What the app was told of a customer, and when", Errors: []int{404, 422, 503},
+	}, config.ScopeCustomers, config.ScopeOps), a.listCustomerChanges)
+}
+
+func (a *API) listChanges(ctx context.Context, in *struct {
+	Page
+
+	WaitMS int64 `query:"wait_ms" minimum:"0" maximum:"30000" default:"0" doc:"How long to wait for a change, in milliseconds."`
+},
+) (*changesAnswer, error) {
+	newest, err := feed.Newest(ctx, a.deps.Pool)
+	switch {
+	case err != nil:
+		return nil, a.fail(ctx, err)
+	case in.After > newest:
+		return nil, aheadOfFeed(newest)
+	case in.After == newest && !a.awaitChange(ctx, in.After, milliseconds(in.WaitMS)):
+		if err := ctx.Err(); err != nil {
+			return nil, a.fail(ctx, err)
+		}
+		return showChanges(nil, in.After), nil
+	}
+	changes, err := feed.List(ctx, a.deps.Pool, in.After, in.Limit)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return showChanges(changes, in.After), nil
+}
+
+// awaitChange waits for a change after that number, and tells whether there is one.
+func (a *API) awaitChange(ctx context.Context, after int64, wait time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return a.changes.Wait(ctx, after)
+}
+
+// aheadOfFeed is for a reader who has seen more than there is: they would miss what is written next.
+func aheadOfFeed(newest int64) error {
+	return huma.Error422UnprocessableEntity("the feed is not that far, as after a database was restored from a backup", &huma.ErrorDetail{
+		Location: "query.after", Message: fmt.Sprintf("must be at most %d, the number of the newest change; read every customer again, and go on from there", newest),
+	})
+}
+
+func (a *API) listCustomerChanges(ctx context.Context, in *struct {
+	InCustomer
+	Page
+},
+) (*changesAnswer, error) {
+	if _, err := a.find(ctx, in.ID); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	changes, err := feed.OfCustomer(ctx, a.deps.Pool, in.ID, in.After, in.Limit)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return showChanges(changes, in.After), nil
+}
+
+func showChanges(changes []feed.Change, after int64) *changesAnswer {
+	answer := &changesAnswer{}
+	answer.Body.NextAfter = after
+	answer.Body.Data = make([]FeedChange, len(changes))
+	for i, c := range changes {
+		answer.Body.Data[i] = FeedChange(c)
+		answer.Body.NextAfter = c.Seq
+	}
+	return answer
+}
