@@ -40,7 +40,7 @@ func (s *Simulator) controlCalls() []controlCall {
 		{"PUT /stripe/webhook", `where events go, and what signs them: {"url": "http://…", "secrets": ["whsec_…"], "connect_secrets": []}, ` +
 			`"url" empty for nowhere`, s.putStripeWebhook},
 		{"PUT /paypal/webhook", `where events go: {"url": "http://…"}`, s.putPayPalWebhook},
-	}, webhookControlCalls(s.stripeWebhooks), webhookControlCalls(s.paypalWebhooks), s.payPalControlCalls())
+	}, webhookControlCalls(s.stripeWebhooks), webhookControlCalls(s.paypalWebhooks), s.stripeControlCalls(), s.payPalControlCalls())
 }
 
 func (s *Simulator) controlHandler() http.Handler {
@@ -54,7 +54,7 @@ func (s *Simulator) controlHandler() http.Handler {
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		for _, call := range calls {
-			_, _ = fmt.Fprintf(w, "%-42s %s\n", call.pattern, call.help)
+			_, _ = fmt.Fprintf(w, "%-51s %s\n", call.pattern, call.help)
 		}
 	})
 	return mux

@@ -48,12 +48,12 @@ func (s *Simulator) putPayPalSubscription(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onePayPalSubscription(s.paypal.PutSubscription(seed))
+	return orBadRequest(s.paypal.PutSubscription(seed))
 }
 
 func (s *Simulator) changePayPal(change func(*PayPal, string) (PayPalSubscription, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
-		return onePayPalSubscription(change(s.paypal, r.PathValue("id")))
+		return orBadRequest(change(s.paypal, r.PathValue("id")))
 	}
 }
 
@@ -64,16 +64,7 @@ func (s *Simulator) putPayPalStatus(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onePayPalSubscription(s.paypal.SetStatus(r.PathValue("id"), asked.Status))
-}
-
-// onePayPalSubscription answers with the subscription; that it cannot be changed so is the caller's
-// mistake.
-func onePayPalSubscription(changed PayPalSubscription, err error) (any, error) {
-	if err != nil {
-		return nil, badRequestError{err}
-	}
-	return changed, nil
+	return orBadRequest(s.paypal.SetStatus(r.PathValue("id"), asked.Status))
 }
 
 func (s *Simulator) putPayPalCredentials(r *http.Request) (any, error) {

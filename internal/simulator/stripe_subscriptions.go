@@ -25,10 +25,10 @@ const (
 type Subscription struct {
 	ID       string   `json:"id,omitempty"` // "sub_…"; one is made if it is empty
 	Customer string   `json:"customer"`
-	Status   string   `json:"status,omitempty"` // any text; empty means active
-	PriceID  string   `json:"price,omitempty"`  // empty means DefaultStripePrice
-	AddOns   []string `json:"add_ons,omitempty"`
-	Quantity int64    `json:"quantity,omitempty"` // zero means 1
+	Status   string   `json:"status,omitempty"`   // any text; empty means active
+	PriceID  string   `json:"price,omitempty"`    // empty means DefaultStripePrice
+	AddOns   []string `json:"add_ons,omitempty"`  // the prices of further items
+	Quantity int64    `json:"quantity,omitempty"` // of the first item; zero means 1
 	// Card is its own card; the zero value means that the customer's default card pays.
 	Card Card `json:"card,omitzero"`
 
@@ -42,11 +42,11 @@ type Subscription struct {
 
 // SubscriptionSpec is what a customer subscribes to. The zero value is useful.
 type SubscriptionSpec struct {
-	PriceID   string   // empty means DefaultStripePrice
-	AddOns    []string // the prices of further items
-	Quantity  int64    // of the first item; zero means 1
-	TrialDays int      // zero means no trial
-	Card      Card     // the zero value means the Visa that ends in 4242
+	PriceID   string   `json:"price,omitempty"`      // empty means DefaultStripePrice
+	AddOns    []string `json:"add_ons,omitempty"`    // the prices of further items
+	Quantity  int64    `json:"quantity,omitempty"`   // of the first item; zero means 1
+	TrialDays int      `json:"trial_days,omitempty"` // zero means no trial
+	Card      Card     `json:"card,omitzero"`        // the zero value means the Visa that ends in 4242
 }
 
 // stripeSubscription is a subscription as the API shows it. What is of type any is always null.

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 )
@@ -119,7 +120,10 @@ func inNoState(sub *stripeSubscription) error { return fmt.Errorf("its status is
 // ChangePrice moves the subscription to another price, without a proration.
 func (s *Stripe) ChangePrice(id, priceID string) (Subscription, error) {
 	return s.changeByID(id, "change the price of", func(s *Stripe, sub *stripeSubscription, _ int64) ([]news, error) {
-		if sub.hasEnded() {
+		switch {
+		case priceID == "":
+			return nil, errors.New("the id of the price is empty")
+		case sub.hasEnded():
 			return nil, inNoState(sub)
 		}
 		sub.Items.all[0].Price = s.price(priceID)
@@ -275,6 +279,9 @@ func resume(s *Stripe, sub *stripeSubscription, at int64) ([]news, error) {
 // SetStatus gives the subscription any status, such as one that Stripe might think of next year.
 func (s *Stripe) SetStatus(id, status string) (Subscription, error) {
 	return s.changeByID(id, "set the status of", func(_ *Stripe, sub *stripeSubscription, at int64) ([]news, error) {
+		if status == "" {
+			return nil, errors.New("the status is empty")
+		}
 		wasOver := sub.hasEnded()
 		sub.Status = status
 		switch {
