@@ -40,7 +40,8 @@ func (b bundle) read(t *testing.T, found ...subscription.Subscription) {
 // decide is what the workflow does with a binding.
 func (b bundle) decide(t *testing.T, refusal string) {
 	t.Helper()
-	binding := subscription.Binding{CustomerID: "u_1", SubscriptionID: payPalID}
+	binding, err := subscription.GetBinding(t.Context(), b.pool, "u_1", payPalID)
+	require.NoError(t, err)
 	require.NoError(t, postgres.InTx(t.Context(), b.pool, func(tx pgx.Tx) error {
 		if refusal != "" {
 			return subscription.Refuse(t.Context(), tx, binding, refusal)

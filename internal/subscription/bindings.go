@@ -65,7 +65,7 @@ func (s *Store) Bind(ctx context.Context, tx pgx.Tx, customerID, subscriptionID,
 	_, err = tx.Exec(ctx, `INSERT INTO paypal_bindings AS b (customer_id, subscription_id, operator) VALUES ($1, $2, $3)
 		ON CONFLICT (customer_id, subscription_id) DO UPDATE SET
 			status = CASE WHEN b.status = 'bound' THEN b.status ELSE 'asked' END, reason = '',
-			asked_at = CASE WHEN b.status = 'refused' THEN now() ELSE b.asked_at END,
+			asked_at = CASE WHEN b.status = 'bound' THEN b.asked_at ELSE clock_timestamp() END,
 			operator = coalesce(nullif(excluded.operator, ''), b.operator)`, customerID, subscriptionID, operator)
 	if err != nil {
 		return Binding{}, fmt.Errorf("customer %s: bind %s: %w", customerID, subscriptionID, err)
@@ -126,10 +126,11 @@ func Confirm(ctx context.Context, tx pgx.Tx, b Binding) (bound bool, err error) 
 	return true, err
 }
 
-// Refuse ends a binding that was asked for.
+// Refuse ends a binding that was asked for. One that was asked for again since it was looked at stays:
+// what made it wrong may be over, or an operator may vouch for it by now.
 func Refuse(ctx context.Context, tx pgx.Tx, b Binding, reason string) error {
 	_, err := tx.Exec(ctx, `UPDATE paypal_bindings SET status = 'refused', reason = $3, decided_at = now()
-		WHERE customer_id = $1 AND subscription_id = $2 AND status = 'asked'`, b.CustomerID, b.SubscriptionID, reason)
+		WHERE customer_id = $1 AND subscription_id = $2 AND status = 'asked' AND asked_at = $4`, b.CustomerID, b.SubscriptionID, reason, b.AskedAt)
 	if err != nil {
 		return fmt.Errorf("customer %s: refuse to bind %s: %w", b.CustomerID, b.SubscriptionID, err)
 	}
