@@ -68,6 +68,12 @@ verify: build ## check that what is made from the code is up to date
 histories: tools ## play the scenarios on real servers and record their histories for the replay test
 	go test -count=1 ./worker -run TestScenarios -record $(CURDIR)/workflows/testdata/histories
 
+# A provider's documents are not ours to publish, so they are given and not kept here.
+.PHONY: specs
+specs: ## hold requests and simulated answers against PayPal's OpenAPI files; SPECS=<folder>
+	@[ -n "$(SPECS)" ] || { echo "name the folder with PayPal's OpenAPI files (paypal_*.json): make specs SPECS=<folder>" >&2; exit 1; }
+	SPECS="$(abspath $(SPECS))" go test -count=1 $(ARGS) ./internal/specs
+
 .PHONY: clean
 clean: ## remove what was built, and local data; built tools stay
 	rm -rf bin $(LOCAL)/demo $(LOCAL)/bench

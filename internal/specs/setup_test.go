@@ -1,0 +1,133 @@
+package specs_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast/holdfast/internal/provider/paypal"
+	"github.com/holdfast/holdfast/internal/simulator"
+)
+
+const (
+	payPalSubscriptions = "paypal_billing_subscriptions_v1.json"
+	payPalWebhooks      = "paypal_notifications_webhooks_v1.json"
+
+	subscriptionsPath = "/v1/billing/subscriptions"
+	planID            = "P-5ML4271244454362WXNWU5NQ"
+)
+
+// payPal is PayPal's document of subscriptions, and the simulator behind the checks against it.
+type payPal struct {
+	*simulator.Simulator
+
+	checked *checker
+	url     string
+}
+
+func setupPayPal(t *testing.T) payPal {
+	t.Helper()
+	document := load(t, payPalSubscriptions)
+	p := payPal{Simulator: startSimulator(t, simulator.Config{})}
+	p.checked, p.url = document.between(t, p.PayPalURL())
+	return p
+}
+
+func startSimulator(t *testing.T, cfg simulator.Config) *simulator.Simulator {
+	t.Helper()
+	sim, err := simulator.Start(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, sim.Close()) })
+	return sim
+}
+
+func (p payPal) client(t *testing.T) *paypal.Client {
+	t.Helper()
+	client, err := paypal.New(paypal.Config{
+		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: p.url,
+	})
+	require.NoError(t, err)
+	return client
+}
+
+// caller is a client without an adapter, none of which sends all that the simulator answers.
+func (p payPal) caller(t *testing.T) caller {
+	t.Helper()
+	r := newRequest(t, http.MethodPost, p.url+"/v1/oauth2/token", "grant_type=client_credentials")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(simulator.DefaultPayPalClientID, simulator.DefaultPayPalClientSecret)
+	granted := send(t, r)
+	require.Equal(t, http.StatusOK, granted.status)
+	return caller{t: t, base: p.url, token: granted.text("access_token")}
+}
+
+type caller struct {
+	t                      *testing.T
+	base, token, requestID string
+}
+
+func (c caller) get(path string) answer { return c.call(http.MethodGet, path, "") }
+
+func (c caller) post(path, body string) answer { return c.call(http.MethodPost, path, body) }
+
+func (c caller) call(method, path, body string) answer {
+	c.t.Helper()
+	r := newRequest(c.t, method, c.base+path, body)
+	r.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.requestID != "" {
+		r.Header.Set("Paypal-Request-Id", c.requestID)
+	}
+	return send(c.t, r)
+}
+
+type answer struct {
+	status int
+	body   []byte
+}
+
+// text is a field of the answer.
+func (a answer) text(field string) string {
+	var object map[string]any
+	if json.Unmarshal(a.body, &object) != nil {
+		return ""
+	}
+	text, _ := object[field].(string)
+	return text
+}
+
+func newRequest(t *testing.T, method, url, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	return r
+}
+
+func send(t *testing.T, r *http.Request) answer {
+	t.Helper()
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return answer{response.StatusCode, body}
+}
+
+// serve answers every request in the same way.
+func serve(t *testing.T, status int, contentType, body string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
