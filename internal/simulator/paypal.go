@@ -123,7 +123,8 @@ func (p *PayPal) handle(pattern string, operation payPalOperation) {
 // the result of the work, whatever becomes of the answer: the same id again shows what was done.
 func (p *PayPal) perform(r *http.Request, request payPalRequest, operation payPalOperation) answer {
 	work := func() answer { return p.underLock(operation, request) }
-	run := func(work func() answer) answer { return execute(r.Context(), work, payPalInternalError().answer()) }
+	ctx := r.Context()
+	run := func(work func() answer) answer { return execute(ctx, work, payPalInternalError().answer()) }
 	if key := p.idempotencyKey(r); key != "" && r.Method == http.MethodPost {
 		return p.requests.once(r.URL.Path+" "+key, work, run)
 	}
