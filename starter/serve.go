@@ -20,6 +20,7 @@ import (
 	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/internal/telemetry"
+	"github.com/holdfast/holdfast/internal/webhook"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -31,6 +32,7 @@ type serveCommand struct {
 	Metrics      string          `name:"metrics-listen" env:"HOLDFAST_METRICS_LISTEN" default:"127.0.0.1:9090" help:"Where /metrics is served."`
 	APIKeys      string          `name:"api-keys" env:"HOLDFAST_API_KEYS" help:"name:secret or name:sha256:HEX, comma-separated, each with @customers+payouts-style scopes if it has not both."`
 	OperatorKeys string          `env:"HOLDFAST_OPERATOR_KEYS" help:"The same, for operators."`
+	Webhooks     config.Webhooks `embed:""`
 	Plans        []string        `env:"HOLDFAST_PLANS" help:"Prices and plans that count, as the worker has them; empty: all do."`
 
 	keys config.Keys
@@ -104,9 +106,15 @@ func watch(t *telemetry.Telemetry, pool *pgxpool.Pool) error {
 func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal client.Client, namespace string) error {
 	dispatcher := outbox.NewDispatcher(pool, temporal, outbox.Options{Namespace: namespace, Meter: t.Outbox, Logger: t.Logger()})
 	notifier := outbox.NewNotifier(pool, dispatcher.Wake, t.Logger())
+	subscriptions := subscription.NewStore(pool, c.Plans, feed.NewWriter(nil), workflows.SyncSubscriptions)
+	inbox := webhook.NewInbox(pool, subscriptions, notifier.Notify)
+	webhooks, err := c.webhooks(inbox, t.Webhooks)
+	if err != nil {
+		return err
+	}
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
-		Subscriptions: subscription.NewStore(pool, c.Plans, feed.NewWriter(nil), workflows.SyncSubscriptions),
+		Subscriptions: subscriptions, Webhooks: webhooks,
 	})
 	metrics := http.NewServeMux()
 	metrics.Handle("GET /metrics", t.MetricsHandler())
@@ -115,8 +123,29 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	group.Go(func() error { return dispatcher.Run(ctx) })
 	group.Go(func() error { notifier.Run(ctx); return nil })
 	group.Go(func() error { api.Run(ctx); return nil })
+	group.Go(func() error { inbox.Prune(ctx, c.Webhooks.Retention, t.Logger()); return nil })
 	group.Go(func() error { return httpserver.Run(ctx, "HOLDFAST_METRICS_LISTEN", c.Metrics, metrics) })
 	group.Go(func() error { return httpserver.Run(ctx, "HOLDFAST_LISTEN", c.Listen, api.Handler()) })
 	t.Logger().InfoContext(ctx, "starting to serve", "listen", c.Listen, "metrics", c.Metrics)
 	return group.Wait()
+}
+
+// webhooks takes in the events of the providers whose webhooks are configured.
+func (c *serveCommand) webhooks(inbox *webhook.Inbox, meter httpapi.WebhookMeter) (httpapi.Webhooks, error) {
+	webhooks := httpapi.Webhooks{Inbox: inbox, Meter: meter}
+	stripe, err := c.Webhooks.Stripe()
+	if err != nil {
+		return webhooks, err
+	}
+	paypal, err := c.Webhooks.PayPal()
+	if err != nil {
+		return webhooks, err
+	}
+	if stripe != nil { // a nil reader in an interface would not be nil
+		webhooks.Stripe = stripe
+	}
+	if paypal != nil {
+		webhooks.PayPal = paypal
+	}
+	return webhooks, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func (a *API) routeAttention() {
 
 // attentionSources are where things that wait for a person come from.
 func attentionSources() []attention.Source {
-	return []attention.Source{waitingSteps, doubleSubscriptions}
+	return []attention.Source{waitingSteps, doubleSubscriptions, strangersInAttention}
 }
 
 func (a *API) listAttention(ctx context.Context, in *struct {
@@ -95,6 +96,8 @@ func resolutions(i attention.Item) []Resolve {
 	case attention.Step:
 		path := "/v1/ops/customers/" + i.CustomerID + "/steps/" + i.Step + "/"
 		return []Resolve{{http.MethodPost, path + step.VerdictRetry}, {http.MethodPost, path + step.VerdictSkip}}
+	case attention.UnknownSubject:
+		return []Resolve{{http.MethodPost, "/v1/ops/unknown-subjects/" + i.Provider + "/" + url.PathEscape(i.Subject) + "/dismiss"}}
 	default:
 		return []Resolve{{http.MethodPost, "/v1/customers/" + i.CustomerID + "/sync"}}
 	}

@@ -43,6 +43,7 @@ type Deps struct {
 	Keys     config.Keys
 	// Subscriptions is what is known of customers' subscriptions.
 	Subscriptions *subscription.Store
+	Webhooks      Webhooks
 	// Notify is called after messages were committed to the outbox.
 	Notify   func()
 	Requests Requests // may be nil
@@ -75,6 +76,7 @@ func New(deps Deps) *API {
 	a.routeChanges()
 	a.routeOperators()
 	a.routeAttention()
+	a.routeWebhooks()
 	a.routeHealth()
 	a.routeDocs()
 	a.mux.HandleFunc("/", a.unknownRoute)

@@ -109,12 +109,13 @@ func (a *API) logged(next http.Handler) http.Handler {
 	})
 }
 
-// logLevel keeps the probes of load balancers, which come every few seconds, out of a usual log.
+// logLevel keeps the probes of load balancers, which come every few seconds, and webhooks, which come
+// in bursts, out of a usual log.
 func logLevel(route string, status int) slog.Level {
 	switch {
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError
-	case route == routeHealthz || route == routeReadyz:
+	case route == routeHealthz || route == routeReadyz, strings.HasPrefix(route, routeWebhooks) && status == http.StatusOK:
 		return slog.LevelDebug
 	default:
 		return slog.LevelInfo

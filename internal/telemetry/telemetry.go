@@ -48,6 +48,8 @@ type Telemetry struct {
 	ProviderCalls *ProviderCalls
 	// Outbox counts deliveries.
 	Outbox *Outbox
+	// Webhooks counts the providers' webhooks.
+	Webhooks *Webhooks
 	// Sync counts reads of subscriptions.
 	Sync *Sync
 
@@ -140,13 +142,14 @@ func requestSeconds() metric.HistogramOption {
 }
 
 func (t *Telemetry) makeInstruments() error {
-	var errs [6]error
+	var errs [7]error
 	t.HTTP, errs[0] = newHTTP(t.meter)
 	t.ProviderCalls, errs[1] = newProviderCalls(t.meter)
 	t.Outbox, errs[2] = newOutbox(t.meter)
 	t.gauges, errs[3] = newGauges(t.meter, t.log)
 	t.attempts, errs[4] = newAttempts(t.meter)
 	t.Sync, errs[5] = newSync(t.meter)
+	t.Webhooks, errs[6] = newWebhooks(t.meter)
 	return errors.Join(errs[:]...)
 }
 

@@ -11,4 +11,6 @@ var (
 	// ErrUnavailable means that the signature could not be checked now: answer 503, and the provider
 	// sends the event again.
 	ErrUnavailable = errors.New("the signature cannot be checked at the moment")
+	// ErrMode means that a test event came to a live Holdfast, or the other way round: answer 400.
+	ErrMode = errors.New("the event is of the other mode")
 )

@@ -15,8 +15,9 @@ CREATE TABLE webhook_events (
     -- The customer whose state was marked to be read again. No foreign key: customers are never
     -- deleted, and the check would lock a row for every event.
     customer_id text,
-    -- sync: a customer was marked. unknown: the subject is nobody's here. ignored: of no interest.
-    effect      text NOT NULL CHECK (effect IN ('sync', 'unknown', 'ignored')),
+    -- sync: a customer was marked. unknown: the subject is nobody's here. dismissed: it is, and a
+    -- person said that it shall be. ignored: of no interest.
+    effect      text NOT NULL CHECK (effect IN ('sync', 'unknown', 'ignored', 'dismissed')),
     payload     bytea NOT NULL,
     occurred_at timestamptz,
     received_at timestamptz NOT NULL DEFAULT now(),
@@ -25,7 +26,7 @@ CREATE TABLE webhook_events (
 
 CREATE INDEX webhook_events_received ON webhook_events USING brin (received_at);
 -- Subjects that are nobody's: adopted when they are bound, shown to people when they persist.
-CREATE INDEX webhook_events_unknown ON webhook_events (provider, subject, received_at) WHERE effect = 'unknown';
+CREATE INDEX webhook_events_unknown ON webhook_events (provider, subject, received_at) WHERE effect IN ('unknown', 'dismissed');
 
 -- How far a customer's state at a provider is known. Reads are numbered when they begin; the newest
 -- number that was stored refuses every older one.

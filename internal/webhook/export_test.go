@@ -1,0 +1,4 @@
+package webhook
+
+// ReadPayPal reads an event that was verified.
+var ReadPayPal = readPayPal

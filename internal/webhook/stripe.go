@@ -1,0 +1,166 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	stripewebhook "github.com/stripe/stripe-go/v76/webhook"
+
+	"github.com/holdfast/holdfast/internal/provider"
+)
+
+// maxStripeHeader is far above what Stripe sends: a time and two signatures while a secret is rolled.
+const maxStripeHeader = 4096
+
+// StripeConfig says what a genuine webhook of Stripe's looks like.
+type StripeConfig struct {
+	// Secrets sign the events of our own account, and ConnectSecrets those of connected accounts: one
+	// each, or several while one takes another's place.
+	Secrets        []string
+	ConnectSecrets []string
+	// Livemode is the mode of our secret key; nil when it is not known.
+	Livemode *bool
+}
+
+// Stripe tells Stripe's webhooks from everybody else's, and reads whom they are about.
+type Stripe struct{ cfg StripeConfig }
+
+// NewStripe makes a reader of Stripe's webhooks. Its error says that there is no secret.
+func NewStripe(cfg StripeConfig) (*Stripe, error) {
+	if len(cfg.Secrets)+len(cfg.ConnectSecrets) == 0 {
+		return nil, errors.New("stripe webhooks: no signing secret is given; Stripe shows it beside the endpoint's URL")
+	}
+	return &Stripe{cfg}, nil
+}
+
+// Read verifies an event and reads whom it is about. An event of the other mode is ErrMode, but one
+// from a connected account does not matter: Stripe sends those of test mode to live endpoints too.
+func (s *Stripe) Read(_ context.Context, header http.Header, body []byte) (Event, error) {
+	signature := header.Get("Stripe-Signature")
+	if len(signature) > maxStripeHeader {
+		return Event{}, fmt.Errorf("%w: Stripe-Signature is too long", ErrSignature)
+	}
+	problem := verifyStripe(signature, body, s.cfg.Secrets)
+	connect := false
+	if problem != nil && len(s.cfg.ConnectSecrets) > 0 {
+		problem = verifyStripe(signature, body, s.cfg.ConnectSecrets)
+		connect = problem == nil
+	}
+	if problem != nil {
+		return Event{}, problem
+	}
+	e, livemode, err := readStripe(body)
+	if err != nil {
+		return Event{}, err
+	}
+	if s.cfg.Livemode != nil && livemode != *s.cfg.Livemode {
+		if !connect {
+			return Event{}, fmt.Errorf("%w: livemode is %t", ErrMode, livemode)
+		}
+		e.Matters = false
+	}
+	return e, nil
+}
+
+// verifyStripe says whether one of the secrets signed the body, not longer ago than Stripe's own
+// libraries tolerate.
+func verifyStripe(signature string, body []byte, secrets []string) error {
+	problem := fmt.Errorf("%w: it matches no secret", ErrSignature)
+	for _, secret := range secrets {
+		err := stripewebhook.ValidatePayload(body, signature, secret)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, stripewebhook.ErrTooOld):
+			problem = fmt.Errorf("%w: it is older than %s", ErrSignature, stripewebhook.DefaultTolerance)
+		case errors.Is(err, stripewebhook.ErrNotSigned), errors.Is(err, stripewebhook.ErrInvalidHeader):
+			return fmt.Errorf("%w: Stripe-Signature is missing or not a time and signatures", ErrSignature)
+		}
+	}
+	return problem
+}
+
+// stripeTypes are the types of events after which a customer's subscriptions may be others. What
+// they say of the state is never used, so their API version does not matter.
+var stripeTypes = map[string]bool{
+	"checkout.session.completed":                   true,
+	"customer.subscription.created":                true,
+	"customer.subscription.updated":                true,
+	"customer.subscription.deleted":                true,
+	"customer.subscription.paused":                 true,
+	"customer.subscription.resumed":                true,
+	"customer.subscription.pending_update_applied": true,
+	"customer.subscription.pending_update_expired": true,
+	"customer.subscription.trial_will_end":         true,
+	"invoice.paid":                                 true,
+	"invoice.payment_failed":                       true,
+	"invoice.payment_action_required":              true,
+	"invoice.upcoming":                             true,
+	"invoice.marked_uncollectible":                 true,
+	"invoice.payment_succeeded":                    true,
+	"payment_intent.succeeded":                     true,
+	"payment_intent.payment_failed":                true,
+	"payment_intent.canceled":                      true,
+}
+
+// readStripe reads an event. Whom an event of another type is about is of no interest.
+func readStripe(body []byte) (e Event, livemode bool, err error) {
+	var read struct {
+		ID       string `json:"id"`
+		Type     string `json:"type"`
+		Created  int64  `json:"created"`
+		Livemode bool   `json:"livemode"`
+		Account  string `json:"account"`
+		Data     struct {
+			Object json.RawMessage `json:"object"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(body, &read); err != nil {
+		return e, false, fmt.Errorf("%w: it is not JSON as Stripe sends it", ErrMalformed)
+	}
+	if err := errors.Join(checkToken("id", read.ID), checkToken("type", read.Type)); err != nil {
+		return e, false, err
+	}
+	e = Event{Provider: provider.Stripe, ID: read.ID, Type: read.Type, Account: subjectOf(read.Account), Payload: body}
+	if read.Created > 0 {
+		at := time.Unix(read.Created, 0).UTC()
+		e.OccurredAt = &at
+	}
+	if !stripeTypes[read.Type] {
+		return e, read.Livemode, nil
+	}
+	// The customers of a connected account are its own, and nobody's here: the account is whom a
+	// person would have to look at.
+	e.Subject = e.Account
+	if e.Subject == "" {
+		e.Subject = subjectOf(stripeCustomer(read.Data.Object))
+	}
+	e.Matters = e.Subject != ""
+	return e, read.Livemode, nil
+}
+
+// stripeCustomer is the id of the customer that an object belongs to. It may be null, an id, or an
+// object with an id; what is none of these is nobody.
+func stripeCustomer(object json.RawMessage) string {
+	var owned struct {
+		Customer json.RawMessage `json:"customer"`
+	}
+	if json.Unmarshal(object, &owned) != nil || owned.Customer == nil {
+		return ""
+	}
+	var id string
+	if json.Unmarshal(owned.Customer, &id) == nil {
+		return id
+	}
+	var expanded struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(owned.Customer, &expanded) != nil {
+		return ""
+	}
+	return expanded.ID
+}
