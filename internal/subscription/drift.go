@@ -116,8 +116,8 @@ func lookUp(ctx context.Context, db postgres.DB, p Page) (onPage, error) {
 			return err
 		})
 	batch.Queue(`SELECT DISTINCT customer_id FROM subscriptions WHERE provider = $1 AND id <> ALL($2)
-			AND created_at <= coalesce($3, 'infinity') AND created_at > coalesce($4, '-infinity') LIMIT $5`,
-		p.Provider, slices.Concat(ids, p.Before), p.Newest, p.Oldest, maxGone).
+			AND created_at <= coalesce($3::timestamptz, 'infinity') AND created_at > coalesce($4::timestamptz, '-infinity') LIMIT $5`,
+		p.Provider, append(ids, p.Before...), p.Newest, p.Oldest, maxGone).
 		Query(func(rows pgx.Rows) (err error) {
 			known.gone, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			return err
