@@ -1,10 +1,6 @@
 package simulator
 
-import (
-	"encoding/json"
-	"io"
-	"net/http"
-)
+import "net/http"
 
 // payPalError is an error as PayPal words it.
 type payPalError struct {
@@ -83,24 +79,4 @@ func payPalUnprocessable(issue, description string) *payPalError {
 	return newPayPalError(http.StatusUnprocessableEntity, "UNPROCESSABLE_ENTITY",
 		"The requested action could not be performed, semantically incorrect, or failed business validation.",
 		payPalErrorDetail{Issue: issue, Description: description})
-}
-
-// readPayPalBody is the request's JSON; a GET has none.
-func readPayPalBody(r *http.Request) ([]byte, *payPalError) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil || len(body) > 0 && !json.Valid(body) {
-		return nil, payPalInvalid("", "MALFORMED_REQUEST_JSON", "The request JSON is not well formed.")
-	}
-	return body, nil
-}
-
-// readPayPalObject reads the body of a write.
-func readPayPalObject[T any](body []byte) (object T, problem *payPalError) {
-	if len(body) == 0 {
-		return object, payPalInvalid("", "MISSING_REQUEST_BODY", "Request body is missing.")
-	}
-	if err := json.Unmarshal(body, &object); err != nil {
-		return object, payPalInvalid("", "INVALID_PARAMETER_SYNTAX", "The value of a field does not conform to the expected format.")
-	}
-	return object, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -91,24 +92,33 @@ func (p *PayPal) serveSubscriptions() {
 	const path = "/v1/billing/subscriptions"
 	p.handle("POST "+path, p.createSubscription)
 	p.handle("GET "+path+"/{id}", p.showSubscription)
-	p.handle("POST "+path+"/{id}/activate", p.changeOnRequest("activate", "suspended", (*payPalSubscription).reactivate))
-	p.handle("POST "+path+"/{id}/suspend", p.changeOnRequest("suspend", "active", (*payPalSubscription).suspend))
-	p.handle("POST "+path+"/{id}/cancel", p.changeOnRequest("cancel", "active or suspended", (*payPalSubscription).cancel))
+	p.handle("POST "+path+"/{id}/activate", p.changeOnRequest("activate", "suspended", false, (*payPalSubscription).reactivate))
+	p.handle("POST "+path+"/{id}/suspend", p.changeOnRequest("suspend", "active", true, (*payPalSubscription).suspend))
+	p.handle("POST "+path+"/{id}/cancel", p.changeOnRequest("cancel", "active or suspended", true, (*payPalSubscription).cancel))
 }
+
+var (
+	payPalCustomID = regexp.MustCompile(`^[\x20-\x7E]+$`)
+	payPalQuantity = regexp.MustCompile(`^([0-9]+|([0-9]+)?[.][0-9]+)$`)
+)
 
 func (p *PayPal) createSubscription(r payPalRequest) (int, any, *payPalError) {
 	asked, problem := readPayPalObject[struct {
-		PlanID   string `json:"plan_id"`
-		CustomID string `json:"custom_id"`
-		Quantity string `json:"quantity"`
+		PlanID   *string `json:"plan_id"`
+		CustomID *string `json:"custom_id"`
+		Quantity *string `json:"quantity"`
 	}](r.body)
-	switch {
-	case problem != nil:
+	if problem != nil {
 		return 0, nil, problem
-	case asked.PlanID == "":
-		return 0, nil, payPalInvalid("/plan_id", "MISSING_REQUIRED_PARAMETER", "A required field is missing.")
 	}
-	s := p.newSubscription(asked.PlanID, asked.CustomID, asked.Quantity)
+	if problem := checkPayPalTexts(
+		payPalText{field: "/plan_id", value: asked.PlanID, required: true, least: 3, most: 50},
+		payPalText{field: "/custom_id", value: asked.CustomID, least: 1, most: 127, form: payPalCustomID},
+		payPalText{field: "/quantity", value: asked.Quantity, least: 1, most: 32, form: payPalQuantity},
+	); problem != nil {
+		return 0, nil, problem
+	}
+	s := p.newSubscription(*asked.PlanID, textOf(asked.CustomID), textOf(asked.Quantity))
 	p.announce(s, payPalCreated)
 	return http.StatusCreated, s, nil
 }
@@ -125,11 +135,9 @@ func (p *PayPal) showSubscription(r payPalRequest) (int, any, *payPalError) {
 // subscription is in no state for the change.
 type payPalChange func(s *payPalSubscription, note string) (events []string)
 
-func (p *PayPal) changeOnRequest(action, wants string, change payPalChange) payPalOperation {
+func (p *PayPal) changeOnRequest(action, wants string, needsReason bool, change payPalChange) payPalOperation {
 	return func(r payPalRequest) (int, any, *payPalError) {
-		asked, problem := readPayPalObject[struct {
-			Reason string `json:"reason"`
-		}](r.body)
+		reason, problem := readPayPalReason(r.body, needsReason)
 		if problem != nil {
 			return 0, nil, problem
 		}
@@ -137,7 +145,7 @@ func (p *PayPal) changeOnRequest(action, wants string, change payPalChange) payP
 		if !ok {
 			return 0, nil, payPalNotFound()
 		}
-		events := change(s, asked.Reason)
+		events := change(s, reason)
 		if len(events) == 0 {
 			return 0, nil, payPalUnprocessable("SUBSCRIPTION_STATUS_INVALID",
 				fmt.Sprintf("Invalid subscription status for %s action; subscription status should be %s.", action, wants))
@@ -145,6 +153,27 @@ func (p *PayPal) changeOnRequest(action, wants string, change payPalChange) payP
 		p.announce(s, events...)
 		return http.StatusNoContent, nil, nil
 	}
+}
+
+// readPayPalReason is why a change is asked for. Where it may be left out, so may the whole body.
+func readPayPalReason(body []byte, required bool) (string, *payPalError) {
+	if len(body) == 0 && !required {
+		return "", nil
+	}
+	asked, problem := readPayPalObject[struct {
+		Reason *string `json:"reason"`
+	}](body)
+	if problem == nil {
+		problem = checkPayPalTexts(payPalText{field: "/reason", value: asked.Reason, required: required, least: 1, most: 128})
+	}
+	return textOf(asked.Reason), problem
+}
+
+func textOf(given *string) string {
+	if given == nil {
+		return ""
+	}
+	return *given
 }
 
 // newSubscription makes one that waits for its buyer's approval.

@@ -113,3 +113,55 @@ func TestPayPal_ARequestIDShowsWhatWasDone(t *testing.T) {
 		require.Len(t, b.PayPal().Subscriptions(), 1, kind)
 	}
 }
+
+// TestPayPal_RefusesWhatPayPalRefuses has the limits of PayPal's API description.
+func TestPayPal_RefusesWhatPayPalRefuses(t *testing.T) {
+	t.Parallel()
+	b := setup(t, simulator.Config{})
+	call := b.payPal(t)
+	id := b.PayPal().CreateSubscription("P-PRO", "u_1").ID
+	approved, err := b.PayPal().Approve(id)
+	require.NoError(t, err)
+	long := strings.Repeat("x", 129)
+	for _, wrong := range []struct{ path, body, field, issue string }{
+		{"", ``, "", "MISSING_REQUEST_BODY"},
+		{"", `{`, "", "MALFORMED_REQUEST_JSON"},
+		{"", `{}`, "/plan_id", "MISSING_REQUIRED_PARAMETER"},
+		{"", `{"plan_id":7}`, "", "INVALID_PARAMETER_SYNTAX"},
+		{"", `{"plan_id":"P-"}`, "/plan_id", "INVALID_PARAMETER_VALUE"},
+		{"", `{"plan_id":"` + long + `"}`, "/plan_id", "INVALID_STRING_MAX_LENGTH"},
+		{"", `{"plan_id":"P-PRO","custom_id":""}`, "/custom_id", "INVALID_PARAMETER_VALUE"},
+		{"", `{"plan_id":"P-PRO","custom_id":"` + long + `"}`, "/custom_id", "INVALID_STRING_MAX_LENGTH"},
+		{"", `{"plan_id":"P-PRO","custom_id":"\u00fc"}`, "/custom_id", "INVALID_PARAMETER_SYNTAX"},
+		{"", `{"plan_id":"P-PRO","quantity":"two"}`, "/quantity", "INVALID_PARAMETER_SYNTAX"},
+		{"/" + id + "/suspend", ``, "", "MISSING_REQUEST_BODY"},
+		{"/" + id + "/suspend", `{}`, "/reason", "MISSING_REQUIRED_PARAMETER"},
+		{"/" + id + "/cancel", `{"reason":""}`, "/reason", "INVALID_PARAMETER_VALUE"},
+		{"/" + id + "/cancel", `{"reason":"` + long + `"}`, "/reason", "INVALID_STRING_MAX_LENGTH"},
+		{"/" + id + "/activate", `{"reason":"` + long + `"}`, "/reason", "INVALID_STRING_MAX_LENGTH"},
+	} {
+		got := call.post(payPalSubscriptions+wrong.path, wrong.body, "")
+		require.Equal(t, http.StatusBadRequest, got.Status, wrong)
+		require.Equal(t, "INVALID_REQUEST", got.Name, wrong)
+		require.Equal(t, wrong.issue, got.Details[0].Issue, wrong)
+		require.Equal(t, wrong.field, got.Details[0].Field, wrong)
+	}
+	require.Equal(t, []simulator.PayPalSubscription{approved}, b.PayPal().Subscriptions(), "nothing was made, and nothing changed")
+}
+
+func TestPayPal_ASuspensionEndsWithoutAReason(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{``, `{}`, `{"reason":"paid"}`} {
+		b := setup(t, simulator.Config{})
+		call := b.payPal(t)
+		id := b.PayPal().CreateSubscription("P-PRO", "u_1").ID
+		_, err := b.PayPal().Approve(id)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusNoContent, call.post(payPalSubscriptions+"/"+id+"/suspend", `{"reason":"a pause"}`, "").Status)
+
+		require.Equal(t, http.StatusNoContent, call.post(payPalSubscriptions+"/"+id+"/activate", body, "").Status, body)
+
+		active, _ := b.PayPal().Subscription(id)
+		require.Equal(t, "ACTIVE", active.Status)
+	}
+}

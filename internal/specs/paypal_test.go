@@ -2,9 +2,11 @@ package specs_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +46,7 @@ func TestPayPalSubscriptions(t *testing.T) {
 	call := p.caller(t)
 	require.Equal(t, http.StatusUnauthorized, caller{t: t, base: p.url}.get(subscriptionsPath+"/I-1").status)
 
+	require.Equal(t, http.StatusBadRequest, call.post(subscriptionsPath, "").status)
 	keyed := call
 	keyed.requestID = "k"
 	created := keyed.post(subscriptionsPath, `{"plan_id":"`+planID+`","custom_id":"u_1","quantity":"2"}`)
@@ -80,6 +83,7 @@ func TestPayPalSubscriptions(t *testing.T) {
 		"GET /v1/billing/subscriptions/{id} 500",
 		"POST /v1/billing/subscriptions 200",
 		"POST /v1/billing/subscriptions 201",
+		"POST /v1/billing/subscriptions 400",
 		"POST /v1/billing/subscriptions/{id}/activate 204",
 		"POST /v1/billing/subscriptions/{id}/activate 404",
 		"POST /v1/billing/subscriptions/{id}/activate 422",
@@ -127,48 +131,70 @@ func TestPayPalSubscriptionBeingMade(t *testing.T) {
 	require.Equal(t, http.StatusCreated, (<-answers).status)
 }
 
-// TestPayPalRefusals sends what the document forbids, and checks that the simulator refuses it as
-// the document says.
+// TestPayPalRefusals sends what the document forbids, and checks that the simulator refuses it in
+// the document's words.
 func TestPayPalRefusals(t *testing.T) {
 	t.Parallel()
 	p := setupPayPal(t)
 	call := p.caller(t)
-	id := p.PayPal().CreateSubscription(planID, "u_1").ID
-	_, err := p.PayPal().Approve(id)
-	require.NoError(t, err)
+	long := strings.Repeat("x", 200)
 	for _, wrong := range []struct{ path, body string }{
-		{"", `{"plan_id":7}`},
 		{"", `{}`},
+		{"", `{"plan_id":7}`},
+		{"", `{"plan_id":"P-"}`},
+		{"", `{"plan_id":"` + long + `"}`},
+		{"", `{"plan_id":"P-PRO","custom_id":""}`},
+		{"", `{"plan_id":"P-PRO","custom_id":"` + long + `"}`},
+		{"", `{"plan_id":"P-PRO","quantity":"two"}`},
+		{"/I-1/activate", `{"reason":"` + long + `"}`},
+		{"/I-1/suspend", `{"reason":"` + long + `"}`},
+		{"/I-1/cancel", `{"reason":"` + long + `"}`},
 	} {
-		require.Equal(t, http.StatusBadRequest, call.post(subscriptionsPath+wrong.path, wrong.body).status, "%s %s", wrong.path, wrong.body)
+		refused := call.post(subscriptionsPath+wrong.path, wrong.body)
+
+		require.Equal(t, http.StatusBadRequest, refused.status, wrong)
 		found := p.checked.found()
-		require.Len(t, found, 1, "%s %s", wrong.path, wrong.body)
-		require.Contains(t, found[0], "request POST ")
+		require.Len(t, found, 1, wrong)
+		require.Contains(t, found[0], "request POST ", wrong)
 	}
 }
 
-// TestPayPalSaysMoreThanItsDocument has the answers that PayPal gives although its document does
-// not know them. The simulator gives them all the same, because clients meet them.
+// TestPayPalSaysMoreThanItsDocument has the answers that the document does not know, each with what
+// is found: those of PayPal's gateway and edge, which clients meet all the same, and refusals of
+// what it requires without saying how it refuses.
 func TestPayPalSaysMoreThanItsDocument(t *testing.T) {
 	t.Parallel()
 	p := setupPayPal(t)
 	call := p.caller(t)
-	requireOne := func(status int, got answer) {
-		t.Helper()
-		require.Equal(t, status, got.status)
-		found := p.checked.found()
-		require.Len(t, found, 1)
-		require.Contains(t, found[0], "answer ")
+	const one = subscriptionsPath + "/I-1"
+	require.Equal(t, http.StatusUnauthorized, caller{t: t, base: p.url, token: "expired"}.get(one).status)
+	requireFound(t, p.checked, "answer 401")
+
+	require.Equal(t, http.StatusBadRequest, call.post(one+"/cancel", "").status)
+	requireFound(t, p.checked, "answer 400")
+	for _, body := range []string{`{}`, `{"reason":7}`, `{"reason":`} {
+		require.Equal(t, http.StatusBadRequest, call.post(one+"/cancel", body).status, body)
+		requireFound(t, p.checked, "request", "answer 400")
 	}
 
-	requireOne(http.StatusUnauthorized, caller{t: t, base: p.url, token: "expired"}.get(subscriptionsPath+"/I-1"))
-	for _, kind := range []simulator.FaultKind{simulator.TooManyRequests, simulator.BadGateway, simulator.Unavailable} {
+	for kind, status := range map[simulator.FaultKind]int{
+		simulator.TooManyRequests: http.StatusTooManyRequests,
+		simulator.BadGateway:      http.StatusBadGateway,
+		simulator.Unavailable:     http.StatusServiceUnavailable,
+	} {
 		require.NoError(t, p.SetFaults(simulator.Fault{Kind: kind}))
-		requireOne(map[simulator.FaultKind]int{
-			simulator.TooManyRequests: http.StatusTooManyRequests,
-			simulator.BadGateway:      http.StatusBadGateway,
-			simulator.Unavailable:     http.StatusServiceUnavailable,
-		}[kind], call.get(subscriptionsPath+"/I-1"))
+		require.Equal(t, status, call.get(one).status)
+		requireFound(t, p.checked, fmt.Sprintf("answer %d", status))
+	}
+}
+
+// requireFound takes what was found, which is about these.
+func requireFound(t *testing.T, checked *checker, about ...string) {
+	t.Helper()
+	found := checked.found()
+	require.Len(t, found, len(about), "%q", found)
+	for i := range about {
+		require.True(t, strings.HasPrefix(found[i], about[i]), found[i])
 	}
 }
 
