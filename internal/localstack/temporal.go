@@ -41,6 +41,8 @@ type TemporalOptions struct {
 	// SearchAttributes are the names of the custom search attributes, all Keyword. Nil are
 	// Holdfast's.
 	SearchAttributes []string
+	// DynamicConfig are further settings of the server, as KEY=VALUE.
+	DynamicConfig []string
 	// Private starts a server even if TEMPORAL_ADDRESS names one.
 	Private bool
 	// Log takes a line for what takes long, in the manner of fmt.Printf. Nil is silent.
@@ -67,6 +69,7 @@ type devServer struct {
 	durable    bool
 	ui         bool
 	attributes []string
+	config     []string
 	ports      devPorts
 	scratch    bool // dir is temporary
 }
@@ -97,6 +100,7 @@ func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, err
 		durable:    options.Durable,
 		ui:         options.UI,
 		attributes: options.SearchAttributes,
+		config:     options.DynamicConfig,
 		scratch:    temporary,
 	}}
 	err = retryPorts(4, func(ports []int) error {
@@ -220,6 +224,9 @@ func (s *devServer) args() []string {
 	}
 	for _, name := range s.attributes {
 		args = append(args, "--search-attribute", name+"=Keyword")
+	}
+	for _, setting := range s.config {
+		args = append(args, "--dynamic-config-value", setting)
 	}
 	if s.ui {
 		args = append(args, "--ui-port", strconv.Itoa(s.ports.ui))

@@ -23,6 +23,12 @@ func StartDurable(t testing.TB) *localstack.Temporal {
 	return start(t, localstack.TemporalOptions{Durable: true})
 }
 
+// StartWith is Start with further settings of the server, as KEY=VALUE of its dynamic configuration.
+func StartWith(t testing.TB, settings ...string) *localstack.Temporal {
+	t.Helper()
+	return start(t, localstack.TemporalOptions{DynamicConfig: settings})
+}
+
 func start(t testing.TB, options localstack.TemporalOptions) *localstack.Temporal {
 	t.Helper()
 	options.Private = true
