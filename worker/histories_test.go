@@ -35,6 +35,15 @@ func TestScenarios(t *testing.T) {
 		"changed-profile":       playChangedProfile,
 		"brought-with-promo":    playBroughtWithPromo,
 		"gate-day":              playGateDay,
+
+		"sync-straight":     playSyncStraight,
+		"sync-marked-again": playSyncMarkedAgain,
+		"sync-both":         playSyncBoth,
+		"sync-outage":       playSyncOutage,
+		"sync-retried":      playSyncRetried,
+		"sync-skipped":      playSyncSkipped,
+		"sync-now":          playSyncNow,
+		"sync-approval":     playSyncApproval,
 	}
 	for name, play := range scenarios {
 		t.Run(name, func(t *testing.T) {
@@ -178,15 +187,24 @@ func (b bundle) say(t *testing.T, id, update string) {
 
 func (b bundle) record(t *testing.T, workflowID, file string) {
 	t.Helper()
+	encoded, err := protojson.MarshalOptions{Indent: " "}.Marshal(b.history(t, workflowID))
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, encoded, 0o644))
+}
+
+// history is what Temporal wrote down of a workflow; of one that continued as new, its first run.
+func (b bundle) history(t *testing.T, workflowID string) *history.History {
+	t.Helper()
+	described, err := b.temporal.DescribeWorkflowExecution(t.Context(), workflowID, "")
+	require.NoError(t, err)
 	var recorded history.History
-	events := b.temporal.GetWorkflowHistory(t.Context(), workflowID, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := b.temporal.GetWorkflowHistory(t.Context(), workflowID, described.GetWorkflowExecutionInfo().GetFirstRunId(), false,
+		enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
 		require.NoError(t, err)
 		recorded.Events = append(recorded.Events, event)
 	}
-	encoded, err := protojson.MarshalOptions{Indent: " "}.Marshal(&recorded)
-	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	require.NoError(t, os.WriteFile(file, encoded, 0o644))
+	return &recorded
 }
