@@ -40,6 +40,8 @@ type payPalOperation func(payPalRequest) (status int, object any, problem *payPa
 type payPalRequest struct {
 	id   string // the {id} of the path
 	body []byte
+	// whole asks a write for the whole object. PayPal answers otherwise with as little as it can.
+	whole bool
 }
 
 func newPayPal(cfg Config, baseURL func() string) *PayPal {
@@ -115,7 +117,8 @@ func (p *PayPal) handle(pattern string, operation payPalOperation) {
 			problem.answer().writeTo(w)
 			return
 		}
-		p.perform(r, payPalRequest{id: r.PathValue("id"), body: body}, operation).writeTo(w)
+		request := payPalRequest{id: r.PathValue("id"), body: body, whole: r.Header.Get("Prefer") == "return=representation"}
+		p.perform(r, request, operation).writeTo(w)
 	})
 }
 

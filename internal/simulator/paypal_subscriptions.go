@@ -62,6 +62,13 @@ type payPalSubscription struct {
 	Links            []payPalLink       `json:"links"`
 }
 
+// payPalMadeSubscription is what the API shows of a subscription to whoever has just made it.
+type payPalMadeSubscription struct {
+	ID     string       `json:"id"`
+	Status string       `json:"status"`
+	Links  []payPalLink `json:"links"`
+}
+
 type payPalBillingInfo struct {
 	OutstandingBalance  payPalMoney            `json:"outstanding_balance"`
 	CycleExecutions     []payPalCycleExecution `json:"cycle_executions"`
@@ -120,7 +127,10 @@ func (p *PayPal) createSubscription(r payPalRequest) (int, any, *payPalError) {
 	}
 	s := p.newSubscription(*asked.PlanID, textOf(asked.CustomID), textOf(asked.Quantity))
 	p.announce(s, payPalCreated)
-	return http.StatusCreated, s, nil
+	if r.whole {
+		return http.StatusCreated, s, nil
+	}
+	return http.StatusCreated, payPalMadeSubscription{ID: s.ID, Status: s.Status, Links: s.Links}, nil
 }
 
 func (p *PayPal) showSubscription(r payPalRequest) (int, any, *payPalError) {

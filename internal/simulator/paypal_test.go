@@ -3,7 +3,9 @@ package simulator_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +114,19 @@ func TestPayPal_ARequestIDShowsWhatWasDone(t *testing.T) {
 		require.Equal(t, want, call.post(payPalSubscriptions, `{"plan_id":"P-PRO"}`, "k_1").Status, kind)
 		require.Len(t, b.PayPal().Subscriptions(), 1, kind)
 	}
+}
+
+func TestPayPal_AWriteShowsLittleUnlessAskedForMore(t *testing.T) {
+	t.Parallel()
+	b := setup(t, simulator.Config{})
+	call := b.payPal(t)
+	made := call.post(payPalSubscriptions, `{"plan_id":"P-PRO"}`, "")
+	require.ElementsMatch(t, []string{"id", "status", "links"}, slices.Collect(maps.Keys(made.Body)))
+
+	r := call.request(http.MethodPost, payPalSubscriptions, `{"plan_id":"P-PRO"}`)
+	r.Header.Set("Prefer", "return=representation")
+
+	require.Equal(t, "P-PRO", call.send(r).Body["plan_id"])
 }
 
 // TestPayPal_RefusesWhatPayPalRefuses has the limits of PayPal's API description.

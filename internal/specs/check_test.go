@@ -11,6 +11,7 @@ import (
 // TestTheCheckFindsWrongAnswers breaks an answer in one place, each time another.
 func TestTheCheckFindsWrongAnswers(t *testing.T) {
 	t.Parallel()
+	document := load(t, payPalSubscriptions)
 	const (
 		jsonType     = "application/json"
 		subscription = `{"id":"I-BW452GLLEP1G","status":"ACTIVE","create_time":"2026-01-01T00:00:00Z","plan_id":"P-5ML4271244454362WXNWU5NQ",` +
@@ -52,7 +53,7 @@ func TestTheCheckFindsWrongAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			checked, base := load(t, payPalSubscriptions).between(t, serve(t, wrong.status, wrong.contentType, wrong.body))
+			checked, base := document.between(t, serve(t, wrong.status, wrong.contentType, wrong.body))
 			body := ""
 			if wrong.method == http.MethodPost {
 				body = `{"reason":"enough"}`
@@ -74,6 +75,7 @@ func TestTheCheckFindsWrongAnswers(t *testing.T) {
 
 func TestTheCheckFindsWrongRequests(t *testing.T) {
 	t.Parallel()
+	document := load(t, payPalSubscriptions)
 	for name, wrong := range map[string]struct{ method, path, body, complaint string }{
 		"a path":             {"GET", "/v1/billing/subscription/I-1", "", "no matching operation was found"},
 		"a method":           {"PUT", "/v1/billing/subscriptions/I-1", "", "no matching operation was found"},
@@ -93,7 +95,7 @@ func TestTheCheckFindsWrongRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			checked, base := load(t, payPalSubscriptions).between(t, serve(t, http.StatusNoContent, "", ""))
+			checked, base := document.between(t, serve(t, http.StatusNoContent, "", ""))
 
 			caller{t: t, base: base}.call(wrong.method, wrong.path, wrong.body)
 

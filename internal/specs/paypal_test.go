@@ -47,8 +47,9 @@ func TestPayPalSubscriptions(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, caller{t: t, base: p.url}.get(subscriptionsPath+"/I-1").status)
 
 	require.Equal(t, http.StatusBadRequest, call.post(subscriptionsPath, "").status)
-	keyed := call
-	keyed.requestID = "k"
+	whole, keyed := call, call
+	whole.prefer, keyed.requestID = "return=representation", "k"
+	require.Equal(t, http.StatusCreated, whole.post(subscriptionsPath, `{"plan_id":"`+planID+`"}`).status)
 	created := keyed.post(subscriptionsPath, `{"plan_id":"`+planID+`","custom_id":"u_1","quantity":"2"}`)
 	require.Equal(t, http.StatusCreated, created.status)
 	require.Equal(t, http.StatusOK, keyed.post(subscriptionsPath, `{"plan_id":"`+planID+`","custom_id":"u_1","quantity":"2"}`).status)

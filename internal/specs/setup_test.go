@@ -67,8 +67,8 @@ func (p payPal) caller(t *testing.T) caller {
 }
 
 type caller struct {
-	t                      *testing.T
-	base, token, requestID string
+	t                              *testing.T
+	base, token, requestID, prefer string // the headers only if they are not empty
 }
 
 func (c caller) get(path string) answer { return c.call(http.MethodGet, path, "") }
@@ -84,6 +84,9 @@ func (c caller) call(method, path, body string) answer {
 	}
 	if c.requestID != "" {
 		r.Header.Set("Paypal-Request-Id", c.requestID)
+	}
+	if c.prefer != "" {
+		r.Header.Set("Prefer", c.prefer)
 	}
 	return send(c.t, r)
 }
