@@ -36,11 +36,10 @@ type stripePrice struct {
 }
 
 type stripeRecurring struct {
-	AggregateUsage  nullable `json:"aggregate_usage"`
-	Interval        string   `json:"interval"`
-	IntervalCount   int      `json:"interval_count"`
-	TrialPeriodDays any      `json:"trial_period_days"`
-	UsageType       string   `json:"usage_type"`
+	AggregateUsage nullable `json:"aggregate_usage"`
+	Interval       string   `json:"interval"`
+	IntervalCount  int      `json:"interval_count"`
+	UsageType      string   `json:"usage_type"`
 }
 
 func (p *stripePrice) objectID() string { return p.ID }

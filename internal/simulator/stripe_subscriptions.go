@@ -149,7 +149,9 @@ func (i stripeSubscriptionItems) MarshalJSON() ([]byte, error) {
 func (sub *stripeSubscription) objectID() string   { return sub.ID }
 func (sub *stripeSubscription) createdAt() int64   { return sub.Created }
 func (i *stripeSubscriptionItem) objectID() string { return i.ID }
-func (i *stripeSubscriptionItem) createdAt() int64 { return i.Created }
+
+// createdAt does not tell them apart: a list shows them in their own order, whatever their age.
+func (i *stripeSubscriptionItem) createdAt() int64 { return 0 }
 
 // hasEnded says whether it is over for good.
 func (sub *stripeSubscription) hasEnded() bool {

@@ -363,7 +363,9 @@ func (sub *stripeSubscription) item(id string) *stripeSubscriptionItem {
 }
 
 func (s *Stripe) listSubscriptionItems(r stripeRequest) (stripeWork, *stripeError) {
-	if problem := r.params.only(withListParams(map[string]paramKind{"subscription": aText})); problem != nil {
+	allowed := withListParams(map[string]paramKind{"subscription": aText})
+	delete(allowed, "created")
+	if problem := r.params.only(allowed); problem != nil {
 		return nil, problem
 	}
 	id := r.params.text("subscription")
@@ -381,7 +383,7 @@ func (s *Stripe) listSubscriptionItems(r stripeRequest) (stripeWork, *stripeErro
 		}
 		var items collection[*stripeSubscriptionItem]
 		for _, item := range slices.Backward(sub.Items.all) {
-			items.add(item) // a list shows the newest first, but these in their own order
+			items.add(item) // so that the first comes first, where other lists show the last
 		}
 		return items.page(query, "/v1/subscription_items", "subscription item", func(*stripeSubscriptionItem) bool { return true })
 	}, nil
