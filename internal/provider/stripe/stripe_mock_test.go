@@ -71,6 +71,10 @@ func exercises() []exercise {
 			return err
 		}},
 		{method: "PageSubscriptions", call: func(ctx context.Context, c *stripe.Client) error {
+			_, _, err := c.PageSubscriptions(ctx, "")
+			return err
+		}},
+		{method: "PageSubscriptions", call: func(ctx context.Context, c *stripe.Client) error {
 			_, _, err := c.PageSubscriptions(ctx, "sub_1")
 			return err
 		}},
