@@ -104,7 +104,7 @@ type readStore struct {
 
 // SyncMeter counts reads of subscriptions. It must not block.
 type SyncMeter interface {
-	// Read counts one that ended: stored, superseded by a later one, or healed when it found what no
+	// Read counts one that ended: stored, superseded by another one, or healed when it found what no
 	// event had told.
 	Read(ctx context.Context, p provider.Name, outcome string)
 }

@@ -20,6 +20,7 @@ type Read struct {
 	CustomerID string
 	Provider   provider.Name
 	Number     int64     // in the order in which reads of the customer began
+	After      int64     // the read that was the newest stored when this one began
 	Covers     int64     // the marks that it answers
 	BeganAt    time.Time // what it finds is no older
 }
@@ -29,7 +30,7 @@ func (s *Store) Begin(ctx context.Context, customerID string, p provider.Name) (
 	r := Read{CustomerID: customerID, Provider: p}
 	err := s.pool.QueryRow(ctx, `INSERT INTO subscription_syncs AS s (customer_id, provider, begun) VALUES ($1, $2, 1)
 		ON CONFLICT (customer_id, provider) DO UPDATE SET begun = s.begun + 1, fresh = 0
-		RETURNING begun, marks, clock_timestamp()`, customerID, p).Scan(&r.Number, &r.Covers, &r.BeganAt)
+		RETURNING begun, stored, marks, clock_timestamp()`, customerID, p).Scan(&r.Number, &r.After, &r.Covers, &r.BeganAt)
 	if err != nil {
 		return r, fmt.Errorf("subscriptions of %s at %s: begin to read: %w", customerID, p, err)
 	}
@@ -38,7 +39,7 @@ func (s *Store) Begin(ctx context.Context, customerID string, p provider.Name) (
 
 // Stored is what became of a read.
 type Stored struct {
-	// Superseded says that a read that began later was stored already, so this one was dropped.
+	// Superseded says that another read was stored since this one began, so this one was dropped.
 	Superseded bool
 	// Healed says that the read was made by a pass that compares, and found a difference.
 	Healed bool
@@ -78,15 +79,16 @@ func (s *Store) Store(ctx context.Context, tx pgx.Tx, r Read, found []Subscripti
 	return result, s.tell(ctx, tx, r.CustomerID, told)
 }
 
-// cover records that the read answers its marks, unless a read that began later was stored before.
-// Marks that a person dropped meanwhile stay answered.
+// cover records that the read answers its marks, unless another was stored since it began: of two
+// that overlap, nobody knows which saw the provider later, so that storing both could go back. Marks
+// that a person dropped meanwhile stay answered.
 func cover(ctx context.Context, tx pgx.Tx, r Read) (cause Cause, current bool, err error) {
 	err = tx.QueryRow(ctx, `UPDATE subscription_syncs s SET stored = $3, covered = greatest(s.covered, $4), synced_at = $5,
 			marked_at = CASE WHEN s.marks > greatest(s.covered, $4) THEN s.marked_at END,
 			cause = CASE WHEN s.marks > greatest(s.covered, $4) THEN 'event' ELSE s.cause END
 		FROM (SELECT cause FROM subscription_syncs WHERE customer_id = $1 AND provider = $2) before
-		WHERE customer_id = $1 AND provider = $2 AND stored < $3 RETURNING before.cause`,
-		r.CustomerID, r.Provider, r.Number, r.Covers, r.BeganAt).Scan(&cause)
+		WHERE customer_id = $1 AND provider = $2 AND stored = $6 RETURNING before.cause`,
+		r.CustomerID, r.Provider, r.Number, r.Covers, r.BeganAt, r.After).Scan(&cause)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", false, nil

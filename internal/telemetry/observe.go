@@ -116,7 +116,7 @@ type Sync struct{ reads, drift metric.Int64Counter }
 
 func newSync(meter metric.Meter) (*Sync, error) {
 	reads, reading := meter.Int64Counter("holdfast_subscription_reads",
-		metric.WithDescription("Reads of a customer's whole state at a provider, by outcome: stored, superseded by a later read, or healed, "+
+		metric.WithDescription("Reads of a customer's whole state at a provider, by outcome: stored, superseded by another read, or healed, "+
 			"when a pass that compares found what no event had told."))
 	drift, drifting := meter.Int64Counter("holdfast_subscription_drift",
 		metric.WithDescription("Customers whom a pass held against a provider's list (compared), of whom it told something else (differing), "+

@@ -28,8 +28,8 @@ CREATE INDEX webhook_events_received ON webhook_events USING brin (received_at);
 -- Subjects that are nobody's: adopted when they are bound, shown to people when they persist.
 CREATE INDEX webhook_events_unknown ON webhook_events (provider, subject, received_at) WHERE effect IN ('unknown', 'dismissed');
 
--- How far a customer's state at a provider is known. Reads are numbered when they begin; the newest
--- number that was stored refuses every older one.
+-- How far a customer's state at a provider is known. Reads are numbered when they begin; one is stored
+-- only if no other was stored since it began.
 CREATE TABLE subscription_syncs (
     customer_id text NOT NULL REFERENCES customers (id),
     provider    text NOT NULL,
