@@ -149,7 +149,9 @@ func TestACustomerIsMarkedWhereItMayHaveSubscriptions(t *testing.T) {
 			for _, sql := range c.given {
 				b.exec(t, sql+map[bool]string{true: ` WHERE id = '` + ada + `'`}[sql[:6] == "UPDATE"])
 			}
-			b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.Remark(ctx, tx, ada, subscription.ByPoll) })
+			b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+				return b.store.Remark(ctx, tx, ada, subscription.ByRequest)
+			})
 			require.Equal(t, c.want, b.dirty(t, ada))
 			require.Empty(t, b.messages(t), "whoever marks again is about to read")
 
@@ -164,6 +166,17 @@ func TestACustomerIsMarkedWhereItMayHaveSubscriptions(t *testing.T) {
 			require.Empty(t, b.dirty(t, grace))
 		})
 	}
+}
+
+// Whoever polls waits for a person at PayPal, which costs Stripe no read.
+func TestAPollMarksPayPalAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.signUp(t, ada)
+	b.exec(t, `UPDATE customers SET stripe_customer_id = 'cus_1', stripe_bound_at = now()`)
+	b.exec(t, `INSERT INTO paypal_bindings (subscription_id, customer_id) VALUES ('I-A', $1)`, ada)
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.Remark(ctx, tx, ada, subscription.ByPoll) })
+	require.Equal(t, []provider.Name{provider.PayPal}, b.dirty(t, ada))
 }
 
 func TestASkippedReadIsNotWantedAnyMore(t *testing.T) {
