@@ -66,7 +66,7 @@ func TestAPanicIsAFailedAttemptAndNotTheEndOfTheProcess(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.signUp(t)
-	broken := activities.NewStripe(b.pool, subscriptionsOn(b.pool), &stripe.Client{}, nil, quiet()) // a client that was never made: its calls panic
+	broken := activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), &stripe.Client{}, nil, quiet()) // a client that was never made: its calls panic
 	b.register("broken", broken.CreateStripeCustomer)
 	err := b.call("broken", customer.StepStripeCustomer)
 	var panicked *temporal.PanicError
@@ -97,7 +97,7 @@ func TestOnlySlowCallsHeartbeat(t *testing.T) {
 				SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: 20 * time.Second,
 			})
 			require.NoError(t, err)
-			b.register("patient", activities.NewStripe(b.pool, subscriptionsOn(b.pool), patient, nil, quiet()).CreateStripeCustomer)
+			b.register("patient", activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), patient, nil, quiet()).CreateStripeCustomer)
 			var beats atomic.Int64
 			b.env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { beats.Add(1) })
 
@@ -162,7 +162,7 @@ func TestAProviderThatIsNotConfiguredIsNotCalledAndIsReported(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.signUp(t)
-	b.register("unconfigured", activities.NewStripe(b.pool, subscriptionsOn(b.pool), nil, b.breaker, quiet()).CreateStripeCustomer)
+	b.register("unconfigured", activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), nil, b.breaker, quiet()).CreateStripeCustomer)
 	for range 3 {
 		failure := failureOf(t, b.call("unconfigured", customer.StepStripeCustomer), provider.Misconfigured, false)
 		require.Contains(t, failure.Message(), provider.CodeNotConfigured)

@@ -20,7 +20,7 @@ func (b bundle) park(t *testing.T, n int) {
 	t.Helper()
 	for i := range n {
 		p := customer.Profile{ID: fmt.Sprintf("parked_%03d", i), Email: address}
-		_, _, err := customer.NewStore(b.pool).Create(t.Context(), p)
+		_, _, err := customersOn(b.pool).Create(t.Context(), p)
 		require.NoError(t, err)
 		b.exec(t, `UPDATE steps SET status = 'blocked', waits_for = 'provider', blocked_at = now() - make_interval(secs => $2) WHERE customer_id = $1`,
 			p.ID, 10_000-i)

@@ -27,8 +27,8 @@ type Onboarding struct {
 }
 
 // NewOnboarding makes the activities over the pool.
-func NewOnboarding(pool *pgxpool.Pool) *Onboarding {
-	return &Onboarding{pool: pool, customers: customer.NewStore(pool), health: provider.NewHealthStore(pool)}
+func NewOnboarding(pool *pgxpool.Pool, customers *customer.Store) *Onboarding {
+	return &Onboarding{pool: pool, customers: customers, health: provider.NewHealthStore(pool)}
 }
 
 // PlanOnboarding stores the profile, if the workflow was started with one, and tells what there is
@@ -80,7 +80,10 @@ func (o *Onboarding) reopenStripeCustomer(ctx context.Context, c customer.Custom
 	reopened := step.Step{
 		WorkflowID: customer.WorkflowID(c.ID), Name: customer.StepStripeCustomer, CustomerID: c.ID, Provider: provider.Stripe,
 	}
-	if err := step.Reopen(ctx, o.pool, reopened); err != nil {
+	err := postgres.InTx(ctx, o.pool, func(tx pgx.Tx) error {
+		return o.customers.ChangeSteps(ctx, tx, reopened.WorkflowID, func() error { return step.Reopen(ctx, tx, reopened) })
+	})
+	if err != nil {
 		return customer.Customer{}, err
 	}
 	return o.customers.Get(ctx, c.ID)
@@ -127,12 +130,14 @@ func (o *Onboarding) ParkStep(ctx context.Context, in workflows.ParkInput) error
 		ErrorClass: in.ErrorClass, LastError: in.LastError, WaitsFor: in.WaitsFor, NextAttemptAt: in.NextAttemptAt,
 	}
 	err := postgres.InTx(ctx, o.pool, func(tx pgx.Tx) error {
-		if in.WaitsFor == step.ForProvider {
-			if err := reportTrouble(ctx, tx, in.Provider); err != nil {
-				return err
+		return o.customers.ChangeSteps(ctx, tx, parked.WorkflowID, func() error {
+			if in.WaitsFor == step.ForProvider {
+				if err := reportTrouble(ctx, tx, in.Provider); err != nil {
+					return err
+				}
 			}
-		}
-		return step.Park(ctx, tx, parked)
+			return step.Park(ctx, tx, parked)
+		})
 	})
 	if errors.Is(err, step.ErrOver) {
 		return nil
@@ -145,9 +150,11 @@ func (o *Onboarding) ParkStep(ctx context.Context, in workflows.ParkInput) error
 func (o *Onboarding) SkipStep(ctx context.Context, in workflows.StepInput) error {
 	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
 	return postgres.InTx(ctx, o.pool, func(tx pgx.Tx) error {
-		if err := step.Finish(ctx, tx, workflowID, in.Step, step.Skipped); err != nil {
-			return err
-		}
-		return subscription.DropMarks(ctx, tx, workflowID, in.Step)
+		return o.customers.ChangeSteps(ctx, tx, workflowID, func() error {
+			if err := step.Finish(ctx, tx, workflowID, in.Step, step.Skipped); err != nil {
+				return err
+			}
+			return subscription.DropMarks(ctx, tx, workflowID, in.Step)
+		})
 	})
 }

@@ -137,7 +137,7 @@ func (b bundle) registerImpatient(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return activities.NewStripe(b.pool, subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer(ctx, in)
+		return activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer(ctx, in)
 	})
 }
 
@@ -147,7 +147,7 @@ func (b bundle) ordeal(t *testing.T, seed uint64, i int) *ordeal {
 		bundle: b, random: rand.New(rand.NewPCG(seed, uint64(i))),
 		account: fmt.Sprintf("u_%d_%d", seed, i), email: fmt.Sprintf("ada+%d_%d@example.com", seed, i),
 	}
-	_, _, err := customer.NewStore(b.pool).Create(t.Context(), customer.Profile{ID: o.account, Email: o.email})
+	_, _, err := customersOn(b.pool).Create(t.Context(), customer.Profile{ID: o.account, Email: o.email})
 	require.NoError(t, err)
 	b.exec(t, `UPDATE steps SET workflow_id = customer_id WHERE workflow_id = $1`, workflowID)
 	b.exec(t, `UPDATE steps SET workflow_id = $1 WHERE customer_id = $2`, workflowID, o.account)
@@ -187,7 +187,7 @@ func (o *ordeal) untilDone(t *testing.T) (err error) {
 func (o *ordeal) requireOne(t *testing.T) {
 	t.Helper()
 	story := strings.Join(o.story, ", ")
-	c, err := customer.NewStore(o.pool).Get(t.Context(), o.account)
+	c, err := customersOn(o.pool).Get(t.Context(), o.account)
 	require.NoError(t, err)
 	require.True(t, c.StripeConfirmed, story)
 	var ours []string
@@ -242,7 +242,7 @@ func setupBeside(t *testing.T, b bundle) bundle {
 	other := setupOn(t, b.pool)
 	calls, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: time.Second})
 	require.NoError(t, err)
-	other.register("beside", activities.NewStripe(b.pool, subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer)
+	other.register("beside", activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer)
 	return other
 }
 
@@ -250,7 +250,7 @@ func TestAStripeCustomerOfAnotherAccountIsNeverBound(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.signUp(t)
-	_, _, err := customer.NewStore(b.pool).Create(t.Context(), customer.Profile{ID: "u_2", Email: "bob@example.com"})
+	_, _, err := customersOn(b.pool).Create(t.Context(), customer.Profile{ID: "u_2", Email: "bob@example.com"})
 	require.NoError(t, err)
 	require.NoError(t, customer.BindStripe(t.Context(), b.pool, "u_2", "cus_theirs", 1))
 	b.exec(t, `INSERT INTO provider_requests (idempotency_key, provider, operation, subject, epoch, params, outcome, object_id)
@@ -259,7 +259,7 @@ func TestAStripeCustomerOfAnotherAccountIsNeverBound(t *testing.T) {
 	failure := failureOf(t, b.create(), provider.Rejected, false)
 
 	require.Contains(t, failure.Message(), "bound_elsewhere")
-	c, err := customer.NewStore(b.pool).Get(t.Context(), id)
+	c, err := customersOn(b.pool).Get(t.Context(), id)
 	require.NoError(t, err)
 	require.False(t, c.StripeConfirmed)
 	require.Empty(t, c.StripeCustomerID)

@@ -66,14 +66,14 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	b.env = suite.NewTestActivityEnvironment()
 	b.env.SetTestTimeout(time.Minute)
 	log := slog.New(slog.DiscardHandler)
-	s := activities.NewStripe(b.pool, subscriptionsOn(b.pool), calls, b.breaker, log)
+	s := activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), calls, b.breaker, log)
 	b.register(workflows.ActivityCreateStripeCustomer, s.CreateStripeCustomer)
 	b.register(workflows.ActivityVerifyStripeCustomer, s.VerifyStripeCustomer)
 	b.register(workflows.ActivityClaimStripeCustomer, s.ClaimStripeCustomer)
 	b.register(workflows.ActivityFindPromotionCode, s.FindPromotionCode)
 	b.register(workflows.ActivityApplyPromotionCode, s.ApplyPromotionCode)
 	b.register(workflows.ActivityUpdateStripeProfile, s.UpdateStripeProfile)
-	o := activities.NewOnboarding(b.pool)
+	o := activities.NewOnboarding(b.pool, customersOn(b.pool))
 	b.register(workflows.ActivityPlanOnboarding, o.PlanOnboarding)
 	b.register(workflows.ActivityParkStep, o.ParkStep)
 	b.register(workflows.ActivitySkipStep, o.SkipStep)
@@ -82,6 +82,10 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	rates := map[provider.Name]float64{provider.Stripe: 40}
 	b.register(workflows.ActivityWakeParked, activities.NewWake(b.pool, b.signals, rates, log).WakeParked)
 	return b
+}
+
+func customersOn(pool *pgxpool.Pool) *customer.Store {
+	return customer.NewStore(pool, feed.NewWriter(nil))
 }
 
 func subscriptionsOn(pool *pgxpool.Pool) *subscription.Store {
@@ -99,7 +103,7 @@ func (b bundle) signUp(t *testing.T, change ...func(*customer.Profile)) {
 	for _, c := range change {
 		c(&p)
 	}
-	_, _, err := customer.NewStore(b.pool).Create(t.Context(), p)
+	_, _, err := customersOn(b.pool).Create(t.Context(), p)
 	require.NoError(t, err)
 	b.exec(t, `UPDATE steps SET workflow_id = $1 WHERE customer_id = $2`, workflowID, p.ID)
 }
@@ -150,7 +154,7 @@ func (b bundle) requireOneCustomer(t *testing.T) {
 	t.Helper()
 	all := b.simulator.Stripe().Customers()
 	require.Len(t, all, 1)
-	c, err := customer.NewStore(b.pool).Get(t.Context(), id)
+	c, err := customersOn(b.pool).Get(t.Context(), id)
 	require.NoError(t, err)
 	require.True(t, c.StripeConfirmed)
 	require.Equal(t, all[0].ID, c.StripeCustomerID)

@@ -23,6 +23,7 @@ import (
 // Stripe calls Stripe for the steps of customers. Each activity is one call.
 type Stripe struct {
 	pool          *pgxpool.Pool
+	customers     *customer.Store
 	subscriptions *subscription.Store
 	client        *stripe.Client
 	attempts      *attempts
@@ -30,12 +31,17 @@ type Stripe struct {
 }
 
 // NewStripe makes the activities. A nil client is a Stripe that is not configured: its steps wait.
-func NewStripe(pool *pgxpool.Pool, subscriptions *subscription.Store, client *stripe.Client, breaker *provider.Breaker, log *slog.Logger) *Stripe {
+func NewStripe(
+	pool *pgxpool.Pool, customers *customer.Store, subscriptions *subscription.Store, client *stripe.Client, breaker *provider.Breaker, log *slog.Logger,
+) *Stripe {
+	attempts := newAttempts(pool, provider.Stripe, breaker, client != nil, log)
+	attempts.changeSteps = customers.ChangeSteps
 	return &Stripe{
 		pool:          pool,
+		customers:     customers,
 		subscriptions: subscriptions,
 		client:        client,
-		attempts:      newAttempts(pool, provider.Stripe, breaker, client != nil, log),
+		attempts:      attempts,
 		writer:        &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
 	}
 }
@@ -58,7 +64,7 @@ const lookBack = 5 * time.Minute
 func (s *Stripe) CreateStripeCustomer(ctx context.Context, in workflows.CallInput) error {
 	return s.try(ctx, in, func(ctx context.Context, c customer.Customer) error {
 		if c.StripeConfirmed {
-			return s.finish(ctx, s.pool, in)
+			return s.finishAlone(ctx, in)
 		}
 		return s.writer.do(ctx, write{
 			operation: operation("create_customer", c.ID),
@@ -136,7 +142,7 @@ const asBrought = 1
 func (s *Stripe) ClaimStripeCustomer(ctx context.Context, in workflows.CallInput) error {
 	return s.try(ctx, in, func(ctx context.Context, c customer.Customer) error {
 		if c.StripeConfirmed {
-			return s.finish(ctx, s.pool, in)
+			return s.finishAlone(ctx, in)
 		}
 		return s.update(ctx, c, update{
 			operation: operation("claim_customer", c.ID),
@@ -180,7 +186,7 @@ func (s *Stripe) UpdateStripeProfile(ctx context.Context, in workflows.CallInput
 	var result workflows.UpdateResult
 	err := s.try(ctx, in, func(ctx context.Context, c customer.Customer) error {
 		if c.StripeProfileVersion >= c.ProfileVersion {
-			return s.finish(ctx, s.pool, in)
+			return s.finishAlone(ctx, in)
 		}
 		return s.update(ctx, c, update{
 			operation: operation("update_profile", c.ID+"/"+versionOf(c)),
@@ -259,8 +265,15 @@ func (s *Stripe) bind(ctx context.Context, tx pgx.Tx, in workflows.CallInput, st
 	return s.finish(ctx, tx, in)
 }
 
-func (s *Stripe) finish(ctx context.Context, db postgres.DB, in workflows.CallInput) error {
-	return step.Finish(ctx, db, activity.GetInfo(ctx).WorkflowExecution.ID, in.Step, step.Done)
+// finish records that the step is done, as the last act of a transaction.
+func (s *Stripe) finish(ctx context.Context, tx pgx.Tx, in workflows.CallInput) error {
+	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
+	return s.customers.ChangeSteps(ctx, tx, workflowID, func() error { return step.Finish(ctx, tx, workflowID, in.Step, step.Done) })
+}
+
+// finishAlone is finish where there is nothing else to record.
+func (s *Stripe) finishAlone(ctx context.Context, in workflows.CallInput) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error { return s.finish(ctx, tx, in) })
 }
 
 func operation(name, subject string) provider.Operation {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/httpapi"
 	"github.com/holdfast/holdfast/internal/httpserver"
@@ -106,7 +107,8 @@ func watch(t *telemetry.Telemetry, pool *pgxpool.Pool) error {
 func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal client.Client, namespace string) error {
 	dispatcher := outbox.NewDispatcher(pool, temporal, outbox.Options{Namespace: namespace, Meter: t.Outbox, Logger: t.Logger()})
 	notifier := outbox.NewNotifier(pool, dispatcher.Wake, t.Logger())
-	subscriptions := subscription.NewStore(pool, c.Plans, feed.NewWriter(nil), workflows.SyncSubscriptions)
+	changes := feed.NewWriter(nil)
+	subscriptions := subscription.NewStore(pool, c.Plans, changes, workflows.SyncSubscriptions)
 	inbox := webhook.NewInbox(pool, subscriptions, notifier.Notify)
 	webhooks, err := c.webhooks(inbox, t.Webhooks)
 	if err != nil {
@@ -114,7 +116,7 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	}
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
-		Subscriptions: subscriptions, Webhooks: webhooks,
+		Customers: customer.NewStore(pool, changes), Subscriptions: subscriptions, Webhooks: webhooks,
 	})
 	metrics := http.NewServeMux()
 	metrics.Handle("GET /metrics", t.MetricsHandler())

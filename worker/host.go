@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/holdfast/holdfast/activities"
+	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
@@ -30,6 +31,7 @@ const stopTimeout = workflows.ProviderCallTimeout + 5*time.Second
 type host struct {
 	pool          *pgxpool.Pool
 	temporal      client.Client
+	customers     *customer.Store
 	subscriptions *subscription.Store
 	stripe        *stripe.Client // nil: not configured
 	paypal        *paypal.Client // nil: not configured
@@ -86,7 +88,7 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	w.RegisterWorkflowWithOptions(workflows.RepairSweep, workflow.RegisterOptions{Name: workflows.NameRepairSweep})
 	w.RegisterWorkflowWithOptions(workflows.SubscriptionBackfill, workflow.RegisterOptions{Name: workflows.NameSubscriptionBackfill})
 	w.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
-	onboarding := activities.NewOnboarding(h.pool)
+	onboarding := activities.NewOnboarding(h.pool, h.customers)
 	register(w, workflows.ActivityPlanOnboarding, onboarding.PlanOnboarding)
 	register(w, workflows.ActivityParkStep, onboarding.ParkStep)
 	register(w, workflows.ActivitySkipStep, onboarding.SkipStep)
@@ -104,7 +106,7 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 func (h host) stripeWorker(queue string) worker.Worker {
 	w := h.providerWorker(queue, provider.Stripe)
 	breaker := h.breakers[provider.Stripe]
-	calls := activities.NewStripe(h.pool, h.subscriptions, h.stripe, breaker, h.log)
+	calls := activities.NewStripe(h.pool, h.customers, h.subscriptions, h.stripe, breaker, h.log)
 	register(w, workflows.ActivityCreateStripeCustomer, calls.CreateStripeCustomer)
 	register(w, workflows.ActivityVerifyStripeCustomer, calls.VerifyStripeCustomer)
 	register(w, workflows.ActivityClaimStripeCustomer, calls.ClaimStripeCustomer)

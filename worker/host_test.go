@@ -76,11 +76,11 @@ func setupOn(t *testing.T, server *localstack.Temporal, queues []string) bundle 
 	require.NoError(t, err)
 
 	b := bundle{
-		server: server, pool: pool, temporal: temporal, simulator: sim, customers: customer.NewStore(pool),
+		server: server, pool: pool, temporal: temporal, simulator: sim, customers: customer.NewStore(pool, feed.NewWriter(nil)),
 		subscriptions: subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions),
 	}
 	b.host = host{
-		pool: pool, temporal: temporal, stripe: toStripe, paypal: toPayPal, subscriptions: b.subscriptions, breakers: breakers,
+		pool: pool, temporal: temporal, stripe: toStripe, paypal: toPayPal, customers: b.customers, subscriptions: b.subscriptions, breakers: breakers,
 		rates: map[provider.Name]float64{provider.Stripe: 100, provider.PayPal: 100}, meter: unmetered{}, log: slog.New(slog.DiscardHandler),
 	}
 	b.serve(t, queues)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/httpserver"
 	"github.com/holdfast/holdfast/internal/postgres"
@@ -138,6 +139,7 @@ func newHost(told settings, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal
 	changes := feed.NewWriter(nil)
 	return host{
 		pool: pool, temporal: temporal, stripe: stripeCalls, paypal: payPalCalls, breakers: breakers, log: t.Logger(), meter: t.Sync,
+		customers:     customer.NewStore(pool, changes),
 		subscriptions: subscription.NewStore(pool, told.Plans, changes, workflows.SyncSubscriptions),
 		rates:         map[provider.Name]float64{provider.Stripe: told.Stripe.RateLimit, provider.PayPal: told.PayPal.RateLimit},
 	}, t.WatchBreakers(watched)

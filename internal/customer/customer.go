@@ -33,8 +33,11 @@ const (
 	Attention  Status = "attention"
 )
 
+// workflowPrefix is how the ids of onboarding workflows begin.
+const workflowPrefix = "onboarding/"
+
 // WorkflowID is the id of the onboarding workflow of a customer.
-func WorkflowID(customerID string) string { return "onboarding/" + customerID }
+func WorkflowID(customerID string) string { return workflowPrefix + customerID }
 
 // Profile is what an app says of a customer when it creates one.
 type Profile struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
@@ -25,11 +26,14 @@ var (
 
 // Store keeps customers in Postgres.
 type Store struct {
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	changes *feed.Writer
 }
 
-// NewStore makes a store over the pool.
-func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+// NewStore makes a store over the pool. The app is told through changes.
+func NewStore(pool *pgxpool.Pool, changes *feed.Writer) *Store {
+	return &Store{pool: pool, changes: changes}
+}
 
 // Create stores a customer, the steps that it needs and the messages that start the work on them,
 // in one transaction and one round trip. The same id and content again gives the customer as it is
@@ -143,10 +147,13 @@ func (s *Store) Change(ctx context.Context, id string, change Change, wake func(
 		case err != nil:
 			return fmt.Errorf("customer %s: change: %w", id, err)
 		default:
-			if err := step.Reopen(ctx, tx, newStep(id, StepStripeProfile)); err != nil {
-				return err
-			}
-			if err := outbox.Add(ctx, tx, wake(version)); err != nil {
+			err := s.ChangeSteps(ctx, tx, WorkflowID(id), func() error {
+				if err := step.Reopen(ctx, tx, newStep(id, StepStripeProfile)); err != nil {
+					return err
+				}
+				return outbox.Add(ctx, tx, wake(version))
+			})
+			if err != nil {
 				return err
 			}
 		}

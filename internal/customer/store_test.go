@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
 	"github.com/holdfast/holdfast/internal/step"
@@ -23,7 +24,7 @@ type bundle struct {
 func setup(t *testing.T) bundle {
 	t.Helper()
 	pool := postgrestest.New(t)
-	return bundle{store: customer.NewStore(pool), pool: pool}
+	return bundle{store: customer.NewStore(pool, feed.NewWriter(nil)), pool: pool}
 }
 
 func (b bundle) count(t *testing.T, sql string) int {

@@ -149,7 +149,7 @@ func (a *API) routeCustomers() {
 
 func (a *API) createCustomer(ctx context.Context, in *struct{ Body newCustomer }) (*customerAnswer, error) {
 	profile := customer.Profile(in.Body)
-	c, created, err := a.customers.Create(ctx, profile, workflows.StartOnboarding(profile.ID))
+	c, created, err := a.deps.Customers.Create(ctx, profile, workflows.StartOnboarding(profile.ID))
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
@@ -165,7 +165,7 @@ func (a *API) find(ctx context.Context, id string) (customer.Customer, error) {
 	if !customer.ValidID(id) {
 		return customer.Customer{}, customer.ErrNotFound
 	}
-	return a.customers.Get(ctx, id)
+	return a.deps.Customers.Get(ctx, id)
 }
 
 func (a *API) getCustomer(ctx context.Context, in *InCustomer) (*customerAnswer, error) {
@@ -190,7 +190,7 @@ func (a *API) changeCustomer(ctx context.Context, in *struct {
 	if !customer.ValidID(in.ID) {
 		return nil, a.fail(ctx, customer.ErrNotFound)
 	}
-	c, err := a.customers.Change(ctx, in.ID, in.Body, func(version int) outbox.Message { return workflows.ChangeProfile(in.ID, version) })
+	c, err := a.deps.Customers.Change(ctx, in.ID, in.Body, func(version int) outbox.Message { return workflows.ChangeProfile(in.ID, version) })
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
@@ -219,7 +219,7 @@ func (a *API) ensureBilling(ctx context.Context, in *struct {
 			return nil, a.fail(ctx, err)
 		}
 	}
-	if c, err = a.customers.Get(ctx, in.ID); err != nil {
+	if c, err = a.deps.Customers.Get(ctx, in.ID); err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	if c.BillingReady() {

@@ -38,9 +38,10 @@ type Requests interface {
 
 // Deps are what the API works with.
 type Deps struct {
-	Pool     *pgxpool.Pool
-	Temporal Temporal
-	Keys     config.Keys
+	Pool      *pgxpool.Pool
+	Temporal  Temporal
+	Keys      config.Keys
+	Customers *customer.Store
 	// Subscriptions is what is known of customers' subscriptions.
 	Subscriptions *subscription.Store
 	Webhooks      Webhooks
@@ -52,22 +53,20 @@ type Deps struct {
 
 // API is the HTTP API.
 type API struct {
-	deps      Deps
-	customers *customer.Store
-	changes   *feed.Watcher
-	repairs   chan repair
-	mux       *http.ServeMux
-	huma      huma.API
+	deps    Deps
+	changes *feed.Watcher
+	repairs chan repair
+	mux     *http.ServeMux
+	huma    huma.API
 }
 
 // New makes the API. Run must run for repairs to be made and for those who wait for changes to be told.
 func New(deps Deps) *API {
 	a := &API{
-		deps:      deps,
-		customers: customer.NewStore(deps.Pool),
-		changes:   feed.NewWatcher(deps.Pool, deps.Log),
-		repairs:   make(chan repair, maxRepairs),
-		mux:       http.NewServeMux(),
+		deps:    deps,
+		changes: feed.NewWatcher(deps.Pool, deps.Log),
+		repairs: make(chan repair, maxRepairs),
+		mux:     http.NewServeMux(),
 	}
 	a.huma = humago.New(a.mux, humaConfig())
 	a.huma.UseMiddleware(a.authorize)

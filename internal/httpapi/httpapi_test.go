@@ -66,7 +66,7 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	require.NoError(t, err)
 	b := bundle{pool: pool, temporal: &scriptedTemporal{}, notified: &counter{}, observed: &observations{}, log: &syncBuffer{}}
 	b.api = httpapi.New(httpapi.Deps{
-		Pool: pool, Temporal: b.temporal, Keys: keys, Notify: b.notified.add, Requests: b.observed,
+		Pool: pool, Customers: customersOn(pool), Temporal: b.temporal, Keys: keys, Notify: b.notified.add, Requests: b.observed,
 		Log: slog.New(slog.NewJSONHandler(b.log, nil)), Subscriptions: subscriptionsOn(pool),
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -621,7 +621,7 @@ func TestReadsDoNotWaitForRepairs(t *testing.T) {
 	keys, err := config.ParseKeys("app:"+appKey, config.ScopeCustomers)
 	require.NoError(t, err)
 	// Nothing runs that would make the repairs.
-	api := httpapi.New(httpapi.Deps{Pool: b.pool, Temporal: b.temporal, Keys: keys, Log: slog.New(slog.DiscardHandler), Subscriptions: subscriptionsOn(b.pool)}).Handler()
+	api := httpapi.New(httpapi.Deps{Pool: b.pool, Temporal: b.temporal, Keys: keys, Log: slog.New(slog.DiscardHandler), Customers: customersOn(b.pool), Subscriptions: subscriptionsOn(b.pool)}).Handler()
 	for range httpapi.MaxRepairs + 10 {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/customers/u_1", nil)
 		r.Header.Set("Authorization", "Bearer "+appKey)

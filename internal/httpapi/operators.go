@@ -118,7 +118,7 @@ func (a *API) decide(ctx context.Context, in *stepInPath, verdict string) (*cust
 	if err := a.record(ctx, in, verdict, whom.workflowID, note); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	if c, err = a.customers.Get(ctx, in.ID); err != nil {
+	if c, err = a.deps.Customers.Get(ctx, in.ID); err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	return a.answer(ctx, http.StatusOK, c)

@@ -12,12 +12,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
+
+func customersOn(pool *pgxpool.Pool) *customer.Store {
+	return customer.NewStore(pool, feed.NewWriter(nil))
+}
 
 func subscriptionsOn(pool *pgxpool.Pool) *subscription.Store {
 	return subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions)
