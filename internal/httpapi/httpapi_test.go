@@ -49,6 +49,7 @@ type bundle struct {
 	notified *counter
 	observed *observations
 	log      *syncBuffer
+	webhooks *webhookOutcomes
 }
 
 func setup(t *testing.T) bundle {
@@ -65,9 +66,10 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	keys, err := app.And(operators)
 	require.NoError(t, err)
 	b := bundle{pool: pool, temporal: &scriptedTemporal{}, notified: &counter{}, observed: &observations{}, log: &syncBuffer{}}
+	b.webhooks = &webhookOutcomes{seen: map[string]int{}}
 	b.api = httpapi.New(httpapi.Deps{
 		Pool: pool, Customers: customersOn(pool), Temporal: b.temporal, Keys: keys, Notify: b.notified.add, Requests: b.observed,
-		Log: slog.New(slog.NewJSONHandler(b.log, nil)), Subscriptions: subscriptionsOn(pool),
+		Log: slog.New(slog.NewJSONHandler(b.log, nil)), Subscriptions: subscriptionsOn(pool), Webhooks: b.takeWebhooks(t),
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
@@ -95,6 +97,12 @@ func (c *counter) add() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n++
+}
+
+func (c *counter) calls() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
 }
 
 // observations are what the API told its metrics.
@@ -459,12 +467,18 @@ func TestAPanicIsAnsweredAndSurvived(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.call(t, "GET", "/v1/customers/u_1", appKey, "").status)
 }
 
-func TestADatabaseThatIsAway(t *testing.T) {
-	t.Parallel()
-	pool, err := pgxpool.New(t.Context(), "postgres://holdfast@127.0.0.1:1/holdfast") // nobody listens there
+// unreachable is a database that nobody serves.
+func unreachable(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), "postgres://holdfast@127.0.0.1:1/holdfast")
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	b := setupOn(t, pool)
+	return pool
+}
+
+func TestADatabaseThatIsAway(t *testing.T) {
+	t.Parallel()
+	b := setupOn(t, unreachable(t))
 	requireProblem(t, b.call(t, "POST", "/v1/customers", appKey, `{"id":"u_1","email":"a@example.com"}`), http.StatusServiceUnavailable, "")
 	requireProblem(t, b.call(t, "GET", "/v1/customers/u_1", appKey, ""), http.StatusServiceUnavailable, "")
 	r := b.call(t, "GET", "/readyz", "", "")
