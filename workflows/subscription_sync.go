@@ -135,7 +135,7 @@ func (s *subscriptionSync) plan(ctx workflow.Context) error {
 	if eager {
 		in.Mark = subscription.ByRequest
 	}
-	s.dirty, s.poll = false, ""
+	s.dirty = false
 	steps, err := s.lot.readPlan(func() ([]PlannedStep, error) {
 		plan, err := call[SyncPlan](onPostgres(ctx, "what of "+s.in.CustomerID+" is to be read"), ActivityPlanSync, in)
 		s.approval = plan.AwaitsApproval
@@ -145,6 +145,9 @@ func (s *subscriptionSync) plan(ctx workflow.Context) error {
 		return err
 	}
 	s.marked = asked
+	if in.Mark != "" {
+		s.poll = "" // what it wanted is among the steps
+	}
 	return s.lot.takeUp(ctx, steps, func(t *task) (assignment, error) { return s.assign(t, eager) })
 }
 
@@ -205,10 +208,12 @@ func (s *subscriptionSync) lookForApproval(ctx workflow.Context) {
 		}
 		waited := workflow.Now(ctx).Sub(*s.approval)
 		wait := min(max(waited/2, minApprovalPoll), maxApprovalPoll, approvalPatience-waited)
-		heard, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		waiting, stop := workflow.WithCancel(ctx) // or the timer would go on when something is heard
+		heard, err := workflow.AwaitWithOptions(waiting, workflow.AwaitOptions{
 			Timeout:      wait,
 			TimerOptions: workflow.TimerOptions{Summary: "until the approval is looked for again"},
 		}, func() bool { return s.approval == nil || reading() })
+		stop()
 		if err != nil {
 			return
 		}

@@ -470,10 +470,13 @@ func TestAnApprovalIsLookedForLessAndLessOften(t *testing.T) {
 	w := setupSync(t, provider.PayPal)
 	began := w.env.Now()
 	w.approval = &began
+	timers := 0
+	w.env.SetOnTimerScheduledListener(func(string, time.Duration) { timers++ })
 
 	require.True(t, w.sync(t, w.startedBy(provider.PayPal)).Synced)
 
 	reads := w.of(readPayPal)
+	require.Equal(t, len(reads), timers, "one wait after each read")
 	require.Less(t, len(reads), 40)
 	var longest time.Duration
 	for i := 1; i < len(reads); i++ {
@@ -497,8 +500,11 @@ func TestAnApprovalThatIsHeardOfEndsTheWait(t *testing.T) {
 	w := setupSync(t, provider.PayPal)
 	began := w.env.Now()
 	w.approval = &began
+	canceled := 0
+	w.env.SetOnTimerCanceledListener(func(string) { canceled++ })
 	w.after(time.Hour, func() {
 		require.True(t, w.status(t).Synced, "a person who takes their time makes nothing old")
+		require.Zero(t, canceled)
 		w.mu.Lock()
 		w.approval = nil
 		w.mu.Unlock()
@@ -507,6 +513,7 @@ func TestAnApprovalThatIsHeardOfEndsTheWait(t *testing.T) {
 	w.sync(t, w.startedBy(provider.PayPal))
 	reads := w.of(readPayPal)
 	require.InDelta(t, time.Hour.Seconds(), reads[len(reads)-1].Seconds(), 2)
+	require.Equal(t, 1, canceled, "no timer is left that wakes the workflow for nothing")
 }
 
 func TestAnApprovalWhoseWebhookIsLostIsFound(t *testing.T) {
