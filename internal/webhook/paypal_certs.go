@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -61,7 +60,7 @@ func ReadCertPool(file string) (*x509.CertPool, error) {
 // payPalCerts gives the keys that PayPal signs with. A certificate is fetched once, whoever waits
 // for it, checked, and kept until it expires.
 type payPalCerts struct {
-	hosts    []string
+	hosts    certHosts
 	roots    *x509.CertPool
 	client   *http.Client
 	fetches  *rate.Limiter
@@ -78,15 +77,9 @@ type payPalCert struct {
 }
 
 func newPayPalCerts(cfg PayPalConfig) (*payPalCerts, error) {
-	hosts := PayPalCertHosts()
-	if len(cfg.CertHosts) > 0 {
-		hosts = nil
-	}
-	for _, host := range cfg.CertHosts {
-		if u, err := url.Parse("https://" + host); err != nil || host == "" || u.Host != host || u.Hostname() == "" {
-			return nil, fmt.Errorf("paypal webhooks: the certificate host %q must be a host name, with its port if that is not 443, such as api.paypal.com", host)
-		}
-		hosts = append(hosts, strings.TrimSuffix(strings.ToLower(host), ":443"))
+	hosts, err := newCertHosts(cfg.CertHosts)
+	if err != nil {
+		return nil, err
 	}
 	transport := cfg.Transport
 	if transport == nil {
@@ -126,28 +119,50 @@ func (c *payPalCerts) key(ctx context.Context, rawURL string, now time.Time) (*r
 	}
 }
 
-// payPalCertPath is where PayPal keeps its certificates. Nobody makes us ask for anything else.
-var payPalCertPath = regexp.MustCompile(`^/v1/notifications/certs/[A-Za-z0-9_-]{1,200}$`)
+// payPalCertURL is the one form that the URL of a certificate has: nothing before the host, and
+// nothing behind the certificate's name. Nobody makes us ask for anything else, and what the host is
+// does not depend on how well a URL is parsed.
+var payPalCertURL = regexp.MustCompile(`^(https?)://([A-Za-z0-9.:\[\]-]{1,255})(/v1/notifications/certs/[A-Za-z0-9_-]{1,200})$`)
 
 // checkURL gives the URL in one form, if it leads to a certificate on an allowed host.
 func (c *payPalCerts) checkURL(rawURL string) (string, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return "", fmt.Errorf("%w: PAYPAL-CERT-URL is no URL", ErrSignature)
+	parts := payPalCertURL.FindStringSubmatch(rawURL)
+	if parts == nil {
+		return "", fmt.Errorf("%w: PAYPAL-CERT-URL is missing or does not lead to a certificate", ErrSignature)
 	}
-	host := strings.ToLower(u.Host)
-	if u.Scheme == "https" {
+	scheme, host, path := parts[1], strings.ToLower(parts[2]), parts[3]
+	if scheme == "https" {
 		host = strings.TrimSuffix(host, ":443")
 	}
+	plain, allowed := c.hosts[host]
 	switch {
-	case !slices.Contains(c.hosts, host):
-		return "", fmt.Errorf("%w: PAYPAL-CERT-URL is missing or leads to a host that is not PayPal's", ErrSignature)
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+	case !allowed:
+		return "", fmt.Errorf("%w: PAYPAL-CERT-URL leads to a host that is not PayPal's", ErrSignature)
+	case scheme != "https" && !plain:
 		return "", fmt.Errorf("%w: PAYPAL-CERT-URL is not https", ErrSignature)
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || !payPalCertPath.MatchString(u.EscapedPath()):
-		return "", fmt.Errorf("%w: PAYPAL-CERT-URL does not lead to a certificate", ErrSignature)
 	}
-	return u.Scheme + "://" + host + u.EscapedPath(), nil
+	return scheme + "://" + host + path, nil
+}
+
+// certHosts are the hosts, with their ports, from which certificates are fetched, and whether they
+// are over http too.
+type certHosts map[string]bool
+
+var certHost = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
+
+func newCertHosts(names []string) (certHosts, error) {
+	if len(names) == 0 {
+		names = PayPalCertHosts()
+	}
+	hosts := certHosts{}
+	for _, name := range names {
+		parts := certHost.FindStringSubmatch(name)
+		if parts == nil {
+			return nil, fmt.Errorf("paypal webhooks: the certificate host %q must be a host name, with its port if that is not 443, such as api.paypal.com", name)
+		}
+		hosts[strings.TrimSuffix(strings.ToLower(name), ":443")] = isLoopback(strings.Trim(parts[1], "[]"))
+	}
+	return hosts, nil
 }
 
 func isLoopback(host string) bool {
