@@ -187,7 +187,9 @@ func TestASkippedReadIsNotWantedAnyMore(t *testing.T) {
 	b.mark(t, provider.PayPal, subscription.ByEvent, ada)
 
 	for _, other := range []struct{ workflowID, stepName string }{
-		{"onboarding/" + ada, "stripe_subscriptions"}, {ada, "stripe_subscriptions"}, {subscription.WorkflowID(ada), "stripe_customer"},
+		{"onboarding/" + ada, "stripe_subscriptions"},
+		{ada, "stripe_subscriptions"},
+		{subscription.WorkflowID(ada), "stripe_customer"},
 		{subscription.WorkflowID("u_nobody"), "stripe_subscriptions"},
 	} {
 		require.NoError(t, subscription.DropMarks(t.Context(), b.pool, other.workflowID, other.stepName))
@@ -226,7 +228,7 @@ func TestAReadThatEndsAfterASkipAsksForNothing(t *testing.T) {
 	require.NoError(t, subscription.DropMarks(t.Context(), b.pool, subscription.WorkflowID(ada), "stripe_subscriptions"))
 
 	require.Equal(t, subscription.Stored{}, b.keep(t, read, atStripe("sub_a", subscription.Active)))
-	require.Equal(t, subscription.Active, b.state(t, ada).Status)
+	require.Equal(t, subscription.Active, b.state(t).Status)
 	require.Empty(t, b.dirty(t, ada))
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM subscription_syncs WHERE marked_at IS NULL`))
 }

@@ -104,9 +104,10 @@ func (b bundle) get(t *testing.T, customerID string) subscription.Overview {
 	return o
 }
 
-func (b bundle) state(t *testing.T, customerID string) subscription.State {
+// state is what the app is told of Ada.
+func (b bundle) state(t *testing.T) subscription.State {
 	t.Helper()
-	return b.get(t, customerID).State
+	return b.get(t, ada).State
 }
 
 func (b bundle) list(t *testing.T, customerID string) []subscription.Subscription {
@@ -123,10 +124,10 @@ func (b bundle) dirty(t *testing.T, customerID string) []provider.Name {
 	return dirty
 }
 
-// told is what the app was told of a customer, in order.
-func (b bundle) told(t *testing.T, customerID string) (states []subscription.State) {
+// told is what the app was told of Ada, in order.
+func (b bundle) told(t *testing.T) (states []subscription.State) {
 	t.Helper()
-	rows, err := b.pool.Query(t.Context(), `SELECT data FROM changes WHERE customer_id = $1 AND type = 'subscription.changed' ORDER BY seq`, customerID)
+	rows, err := b.pool.Query(t.Context(), `SELECT data FROM changes WHERE customer_id = $1 AND type = 'subscription.changed' ORDER BY seq`, ada)
 	require.NoError(t, err)
 	all, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
 	require.NoError(t, err)

@@ -30,8 +30,8 @@ func TestWhatWasReadIsWhatIsKnown(t *testing.T) {
 	require.Equal(t, subscription.Stored{}, stored)
 	full.PaidUntil = full.CurrentPeriodEnd
 	require.Equal(t, []subscription.Subscription{full, bare}, b.list(t, ada))
-	require.Equal(t, subscription.Plans(nil).Choose([]subscription.Subscription{full}), b.state(t, ada))
-	require.Equal(t, []subscription.State{b.state(t, ada)}, b.told(t, ada))
+	require.Equal(t, subscription.Plans(nil).Choose([]subscription.Subscription{full}), b.state(t))
+	require.Equal(t, []subscription.State{b.state(t)}, b.told(t))
 }
 
 func TestAReadReplacesWhatWasKnownAtItsProviderAlone(t *testing.T) {
@@ -51,8 +51,8 @@ func TestAReadReplacesWhatWasKnownAtItsProviderAlone(t *testing.T) {
 	b.sync(t, ada, provider.PayPal)
 
 	require.Empty(t, b.list(t, ada))
-	require.Equal(t, subscription.State{Status: subscription.None}, b.state(t, ada))
-	told := b.told(t, ada)
+	require.Equal(t, subscription.State{Status: subscription.None}, b.state(t))
+	told := b.told(t)
 	require.Equal(t, subscription.None, told[len(told)-1].Status)
 }
 
@@ -74,7 +74,7 @@ func TestAnOlderReadIsDropped(t *testing.T) {
 		require.Equal(t, subscription.Stored{Superseded: true}, stored)
 		require.Equal(t, known, b.list(t, ada))
 		require.Equal(t, synced, b.get(t, ada).SyncedAt, "what is known is as old as the read that told it")
-		require.Len(t, b.told(t, ada), 1)
+		require.Len(t, b.told(t), 1)
 	}
 	require.True(t, b.keep(t, newer).Superseded, "a read is stored once")
 	require.Equal(t, known, b.list(t, ada))
@@ -90,7 +90,7 @@ func TestProvidersAreNumberedApart(t *testing.T) {
 		b.sync(t, ada, provider.Stripe, atStripe("sub_a", subscription.Canceled))
 	}
 	require.False(t, b.keep(t, paypals, atPayPal("I-A", subscription.Active)).Superseded)
-	require.Equal(t, "I-A", b.state(t, ada).SubscriptionID)
+	require.Equal(t, "I-A", b.state(t).SubscriptionID)
 }
 
 // Of two reads that overlap nobody knows which saw the provider later: the one that began first may
@@ -107,10 +107,10 @@ func TestOfReadsThatOverlapTheFirstToBeStoredCounts(t *testing.T) {
 
 	require.Equal(t, subscription.Stored{Dirty: true}, b.keep(t, first, atStripe("sub_a", subscription.Canceled)))
 	require.Equal(t, subscription.Stored{Superseded: true, Dirty: true}, b.keep(t, second, atStripe("sub_a", subscription.Active)))
-	require.Equal(t, subscription.Canceled, b.state(t, ada).Status)
+	require.Equal(t, subscription.Canceled, b.state(t).Status)
 
 	require.Equal(t, subscription.Stored{}, b.sync(t, ada, provider.Stripe, atStripe("sub_a", subscription.Canceled)))
-	require.Len(t, b.told(t, ada), 1)
+	require.Len(t, b.told(t), 1)
 }
 
 func TestAReadThatCouldNotBeStoredLeavesNothing(t *testing.T) {
@@ -127,12 +127,12 @@ func TestAReadThatCouldNotBeStoredLeavesNothing(t *testing.T) {
 	})
 	require.ErrorIs(t, err, crash)
 	require.Empty(t, b.list(t, ada))
-	require.Empty(t, b.told(t, ada))
+	require.Empty(t, b.told(t))
 	require.Equal(t, []provider.Name{provider.Stripe}, b.dirty(t, ada))
 	require.Zero(t, b.count(t, `SELECT last FROM change_counter`), "its number was given back")
 
 	require.False(t, b.keep(t, read, atStripe("sub_a", subscription.Active)).Superseded)
-	require.Equal(t, subscription.Active, b.state(t, ada).Status)
+	require.Equal(t, subscription.Active, b.state(t).Status)
 }
 
 func TestAMarkWhileAReadIsUnderwayAsksForOneMore(t *testing.T) {
@@ -232,20 +232,20 @@ func TestTheAppIsToldOnlyWhatIsNew(t *testing.T) {
 	plan, addOn := atStripe("sub_a", subscription.Active), priced("price_storage")
 
 	b.sync(t, ada, provider.Stripe)
-	require.Empty(t, b.told(t, ada), "that there is nothing is no news")
+	require.Empty(t, b.told(t), "that there is nothing is no news")
 	b.sync(t, ada, provider.Stripe, atStripe("sub_add", subscription.Active, addOn))
-	require.Empty(t, b.told(t, ada), "an add-on is no plan")
+	require.Empty(t, b.told(t), "an add-on is no plan")
 	for range 3 {
 		b.sync(t, ada, provider.Stripe, plan)
 	}
 	b.sync(t, ada, provider.Stripe, plan, atStripe("sub_add", subscription.Active, addOn))
 	b.sync(t, ada, provider.Stripe, plan, atStripe("sub_old", subscription.Canceled))
-	require.Len(t, b.told(t, ada), 1)
+	require.Len(t, b.told(t), 1)
 
 	b.sync(t, ada, provider.Stripe, atStripe("sub_a", subscription.Active, paying))
 	b.sync(t, ada, provider.Stripe, atStripe("sub_a", subscription.Canceled, paying))
 	b.sync(t, ada, provider.Stripe)
-	told := b.told(t, ada)
+	told := b.told(t)
 	require.Len(t, told, 4)
 	require.Equal(t, &subscription.Card{Brand: "visa", Last4: "4242"}, told[1].PaymentMethod)
 	require.Equal(t, subscription.Canceled, told[2].Status)
@@ -273,7 +273,7 @@ func TestPaidUntilIsKeptThroughTheEnd(t *testing.T) {
 		{atPayPal("I-A", subscription.Canceled, nothingDue), &second},
 	} {
 		b.sync(t, ada, provider.PayPal, chapter.read)
-		require.Equal(t, chapter.want, b.state(t, ada).PaidUntil, "%s", chapter.read.Status)
+		require.Equal(t, chapter.want, b.state(t).PaidUntil, "%s", chapter.read.Status)
 		require.Equal(t, chapter.want, b.list(t, ada)[0].PaidUntil)
 	}
 }
@@ -470,10 +470,10 @@ func TestReadsAtTwoProvidersMeetInOneState(t *testing.T) {
 	})
 	require.NoError(t, errors.Join(<-ended, <-ended))
 
-	require.Equal(t, subscription.Plans(nil).Choose(b.list(t, ada)), b.state(t, ada))
-	require.Equal(t, "I-A", b.state(t, ada).SubscriptionID)
-	told := b.told(t, ada)
-	require.Equal(t, b.state(t, ada), told[len(told)-1])
+	require.Equal(t, subscription.Plans(nil).Choose(b.list(t, ada)), b.state(t))
+	require.Equal(t, "I-A", b.state(t).SubscriptionID)
+	told := b.told(t)
+	require.Equal(t, b.state(t), told[len(told)-1])
 	require.Len(t, b.doubled(t, time.Time{}, "", 10), 1)
 	require.Equal(t, len(told), b.count(t, `SELECT last FROM change_counter`))
 }
