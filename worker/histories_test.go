@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/localstack/temporaltest"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/simulator"
@@ -44,11 +46,13 @@ func TestScenarios(t *testing.T) {
 		"sync-skipped":      playSyncSkipped,
 		"sync-now":          playSyncNow,
 		"sync-approval":     playSyncApproval,
+		"sync-continued":    playSyncContinued,
 	}
+	settings := map[string][]string{"sync-continued": {fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}}
 	for name, play := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := setupOn(t, temporaltest.StartWith(t, settings[name]...), queueNames())
 			workflowID := play(t, b)
 			if *recordTo != "" {
 				b.record(t, workflowID, filepath.Join(*recordTo, name+".json"))

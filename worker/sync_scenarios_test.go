@@ -140,3 +140,29 @@ func playSyncApproval(t *testing.T, b bundle) string {
 	require.Empty(t, b.reads(), "nobody is awaited at Stripe")
 	return b.synced(t, "u_1")
 }
+
+// playSyncContinued has somebody ask again and again while a read waits for a person, until the
+// history is long.
+func playSyncContinued(t *testing.T, b bundle) string {
+	t.Helper()
+	b.refused(t)
+	workflowID := workflows.SyncID("u_1")
+	continued := func() bool {
+		described, err := b.temporal.DescribeWorkflowExecution(t.Context(), workflowID, "")
+		require.NoError(t, err)
+		info := described.GetWorkflowExecutionInfo()
+		return info.GetFirstRunId() != info.GetExecution().GetRunId()
+	}
+	for asked := 0; !continued(); asked++ {
+		require.Less(t, asked, longHistory, "it does not continue as new")
+		require.False(t, b.syncNow(t, "u_1").Synced)
+	}
+	_, err := b.simulator.PayPal().PutSubscription(simulator.PayPalSubscription{ID: "I-GONE", CustomID: "u_1"})
+	require.NoError(t, err)
+	b.decide(t, "u_1", workflows.UpdateRetry, provider.PayPal)
+	b.awaitStatus(t, "u_1", subscription.Active)
+	return b.synced(t, "u_1")
+}
+
+// longHistory is how many events the server of playSyncContinued takes for many.
+const longHistory = 60

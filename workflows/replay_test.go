@@ -20,6 +20,9 @@ const histories = "testdata/histories"
 func scenarios() []string {
 	return []string{
 		"straight", "outage", "wrong-key", "rejected-then-retried", "skipped", "changed-profile", "brought-with-promo", "gate-day",
+		"backfill", "backfill-outage", "backfill-paypal", "drift",
+		"sync-straight", "sync-marked-again", "sync-both", "sync-outage", "sync-retried", "sync-skipped", "sync-now", "sync-approval",
+		"sync-continued",
 	}
 }
 
@@ -30,8 +33,11 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 			t.Parallel()
 			replayer := worker.NewWorkflowReplayer()
 			replayer.RegisterWorkflowWithOptions(workflows.CustomerOnboarding, workflow.RegisterOptions{Name: workflows.NameCustomerOnboarding})
+			replayer.RegisterWorkflowWithOptions(workflows.SubscriptionSync, workflow.RegisterOptions{Name: workflows.NameSubscriptionSync})
 			replayer.RegisterWorkflowWithOptions(workflows.ProviderGate, workflow.RegisterOptions{Name: workflows.NameProviderGate})
 			replayer.RegisterWorkflowWithOptions(workflows.RepairSweep, workflow.RegisterOptions{Name: workflows.NameRepairSweep})
+			replayer.RegisterWorkflowWithOptions(workflows.SubscriptionBackfill, workflow.RegisterOptions{Name: workflows.NameSubscriptionBackfill})
+			replayer.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, filepath.Join(histories, scenario+".json")))
 		})
 	}
