@@ -84,6 +84,11 @@ func NewPayPalVerifier(cfg PayPalConfig) (*PayPalVerifier, error) {
 // Verify says whether PayPal sent this body, unchanged, to one of our webhooks, not longer ago than
 // is tolerated. The body must be the bytes that arrived. Its error is ErrSignature or, when a
 // certificate cannot be had within two seconds or the context's time, ErrUnavailable.
+//
+// What PayPal signs of the body is a CRC-32, and the scheme has no nonce. So whoever has seen one
+// delivery of ours, headers and all, can send it again as long as its time is tolerated, and can give
+// it another body of the same checksum. An event must therefore count once, and never be believed
+// further than as a hint whom to ask PayPal about; and deliveries do not belong in logs.
 func (v *PayPalVerifier) Verify(ctx context.Context, header http.Header, body []byte, now time.Time) error {
 	t, err := readPayPalTransmission(header)
 	if err != nil {
@@ -142,13 +147,15 @@ func readPayPalTransmission(header http.Header) (payPalTransmission, error) {
 	if !payPalTransmissionID.MatchString(t.id) {
 		return payPalTransmission{}, fmt.Errorf("%w: PAYPAL-TRANSMISSION-ID is missing or no id", ErrSignature)
 	}
+	encoded := header.Get("Paypal-Transmission-Sig")
+	if len(t.time) > maxPayPalTime || len(encoded) > maxPayPalSignature {
+		return payPalTransmission{}, fmt.Errorf("%w: PAYPAL-TRANSMISSION-TIME or PAYPAL-TRANSMISSION-SIG is too long", ErrSignature)
+	}
 	var err error
-	if t.at, err = time.Parse(time.RFC3339, t.time); err != nil || len(t.time) > maxPayPalTime {
+	if t.at, err = time.Parse(time.RFC3339, t.time); err != nil {
 		return payPalTransmission{}, fmt.Errorf("%w: PAYPAL-TRANSMISSION-TIME is missing or no time", ErrSignature)
 	}
-	encoded := header.Get("Paypal-Transmission-Sig")
-	t.signature, err = base64.StdEncoding.DecodeString(encoded)
-	if err != nil || encoded == "" || len(encoded) > maxPayPalSignature {
+	if t.signature, err = base64.StdEncoding.DecodeString(encoded); err != nil || encoded == "" {
 		return payPalTransmission{}, fmt.Errorf("%w: PAYPAL-TRANSMISSION-SIG is missing or not base64", ErrSignature)
 	}
 	return t, nil
