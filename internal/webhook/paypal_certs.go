@@ -28,7 +28,11 @@ const (
 	maxCertFile      = 64 << 10
 	maxCertsInFile   = 10
 	maxCertsKept     = 16 // PayPal signs with one or two at a time
-	minKeyBits       = 2048
+	// certLookAgain is how long a certificate is used before it is looked for again: one that PayPal
+	// takes away, because its key is not PayPal's alone any more, is then used no longer.
+	certLookAgain = 24 * time.Hour
+	certTryAgain  = time.Minute
+	minKeyBits    = 2048
 
 	// Anybody can make us look for a certificate that is not there, so we look only so often a
 	// second; what is kept is not concerned.
@@ -58,7 +62,7 @@ func ReadCertPool(file string) (*x509.CertPool, error) {
 }
 
 // payPalCerts gives the keys that PayPal signs with. A certificate is fetched once, whoever waits
-// for it, checked, and kept until it expires.
+// for it, checked, and kept until it expires or is found to be gone.
 type payPalCerts struct {
 	hosts    certHosts
 	roots    *x509.CertPool
@@ -74,6 +78,7 @@ type payPalCerts struct {
 type payPalCert struct {
 	key         *rsa.PublicKey
 	from, until time.Time
+	lookAgain   time.Time
 }
 
 func newPayPalCerts(cfg PayPalConfig) (*payPalCerts, error) {
@@ -106,10 +111,14 @@ func (c *payPalCerts) key(ctx context.Context, rawURL string, now time.Time) (*r
 	if err != nil {
 		return nil, err
 	}
-	if cert, ok := c.get(certURL); ok && cert.goodAt(now) {
-		return cert.key, nil
+	kept, ok := c.get(certURL)
+	if ok && kept.freshAt(now) {
+		return kept.key, nil
 	}
 	fetched := c.fetching.DoChan(certURL, func() (any, error) { return c.fetch(ctx, certURL, now) })
+	if ok && kept.goodAt(now) { // looked for again, and nobody waits
+		return kept.key, nil
+	}
 	select {
 	case result := <-fetched:
 		cert, _ := result.Val.(payPalCert)
@@ -173,24 +182,40 @@ func isLoopback(host string) bool {
 // fetch reads and checks the certificate on behalf of everybody who waits: the caller that came
 // first may leave.
 func (c *payPalCerts) fetch(ctx context.Context, certURL string, now time.Time) (payPalCert, error) {
-	if cert, ok := c.get(certURL); ok && cert.goodAt(now) { // of a fetch that ended just before this one began
-		return cert, nil
+	kept, ok := c.get(certURL)
+	if ok && kept.freshAt(now) { // of a fetch that ended just before this one began
+		return kept, nil
 	}
 	if !c.fetches.Allow() {
 		return payPalCert{}, fmt.Errorf("%w: too many certificates are being asked for", ErrUnavailable)
+	}
+	if ok && kept.goodAt(now) { // whatever comes of this, there is no hurry
+		kept.lookAgain = now.Add(certTryAgain)
+		c.keep(certURL, kept)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), certFetchTimeout)
 	defer cancel()
 	file, err := c.download(ctx, certURL)
 	if err != nil {
-		return payPalCert{}, err
+		return payPalCert{}, c.gone(certURL, err)
 	}
 	cert, err := c.check(file, now)
 	if err != nil {
-		return payPalCert{}, err
+		return payPalCert{}, c.gone(certURL, err)
 	}
 	c.keep(certURL, cert)
 	return cert, nil
+}
+
+// gone forgets a certificate that is not there any more, or is no good. That PayPal does not answer
+// says nothing about it.
+func (c *payPalCerts) gone(certURL string, err error) error {
+	if errors.Is(err, ErrSignature) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.kept, certURL)
+	}
+	return err
 }
 
 func (c *payPalCerts) download(ctx context.Context, certURL string) ([]byte, error) {
@@ -246,7 +271,7 @@ func (c *payPalCerts) check(file []byte, now time.Time) (payPalCert, error) {
 		return payPalCert{}, fmt.Errorf("%w: PayPal's certificate is not for signatures", ErrSignature)
 	}
 	from, until := validity(chains[0])
-	return payPalCert{key: key, from: from, until: until}, nil
+	return payPalCert{key: key, from: from, until: until, lookAgain: now.Add(certLookAgain)}, nil
 }
 
 func parseCertFile(file []byte) (leaf *x509.Certificate, intermediates *x509.CertPool, err error) {
@@ -287,6 +312,8 @@ func validity(chain []*x509.Certificate) (from, until time.Time) {
 }
 
 func (c payPalCert) goodAt(now time.Time) bool { return !now.Before(c.from) && !now.After(c.until) }
+
+func (c payPalCert) freshAt(now time.Time) bool { return c.goodAt(now) && now.Before(c.lookAgain) }
 
 func (c *payPalCerts) get(certURL string) (payPalCert, bool) {
 	c.mu.Lock()

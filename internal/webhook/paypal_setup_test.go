@@ -121,6 +121,7 @@ func certFile(certs ...*x509.Certificate) []byte {
 // certHost is what serves certificates: the same answer to everybody.
 type certHost struct {
 	status int
+	header http.Header
 	file   []byte
 	before func(context.Context) error // what happens before an answer; nil is nothing
 
@@ -137,7 +138,7 @@ func (h *certHost) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return &http.Response{StatusCode: h.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(h.file)), Request: r}, nil
+	return &http.Response{StatusCode: h.status, Header: h.header, Body: io.NopCloser(bytes.NewReader(h.file)), Request: r}, nil
 }
 
 func (h *certHost) requests() []string {
@@ -204,4 +205,12 @@ func (d delivery) header(t testing.TB) http.Header {
 func (p payPal) verify(t testing.TB, d delivery) error {
 	t.Helper()
 	return p.verifier.Verify(t.Context(), d.header(t), d.body, now)
+}
+
+// verifyAt verifies what is sent and received at that time.
+func (p payPal) verifyAt(t testing.TB, at time.Time) error {
+	t.Helper()
+	d := genuine()
+	d.time = at.Format(time.RFC3339)
+	return p.verifier.Verify(t.Context(), d.header(t), d.body, at)
 }

@@ -348,12 +348,54 @@ func TestACertificateIsFetchedOnceAndUntilItExpires(t *testing.T) {
 	require.Len(t, p.host.requests(), 1)
 
 	later := now.AddDate(0, 2, 0) // the certificate has expired
-	d := genuine()
-	d.time = later.Format(time.RFC3339)
-	require.ErrorIs(t, p.verifier.Verify(t.Context(), d.header(t), d.body, later), webhook.ErrSignature)
+	require.ErrorIs(t, p.verifyAt(t, later), webhook.ErrSignature)
 
 	p.host.file = certFile(p.root.signing(t, func(c *x509.Certificate) { c.NotAfter = later.AddDate(1, 0, 0) }))
-	require.NoError(t, p.verifier.Verify(t.Context(), d.header(t), d.body, later))
+	require.NoError(t, p.verifyAt(t, later))
+}
+
+func TestACertificateIsLookedForAgainDaily(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := setup(t)
+		require.NoError(t, p.verifyAt(t, now))
+		require.NoError(t, p.verifyAt(t, now.Add(24*time.Hour-time.Second)))
+		require.Len(t, p.host.requests(), 1)
+		// It takes a while, for which nobody waits.
+		p.host.before = func(context.Context) error { time.Sleep(time.Second); return nil }
+		began := time.Now()
+		for range 3 {
+			require.NoError(t, p.verifyAt(t, now.Add(24*time.Hour)))
+		}
+		require.Equal(t, began, time.Now())
+		time.Sleep(2 * time.Second)
+		require.NoError(t, p.verifyAt(t, now.Add(47*time.Hour)))
+		require.Len(t, p.host.requests(), 2)
+
+		p.host.status, p.host.before = http.StatusNotFound, nil
+		require.NoError(t, p.verifyAt(t, now.Add(49*time.Hour)))
+		synctest.Wait()
+		require.ErrorIs(t, p.verifyAt(t, now.Add(49*time.Hour)), webhook.ErrSignature, "PayPal has taken it away")
+	})
+}
+
+func TestACertificateIsUsedWhilePayPalDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := setup(t)
+		require.NoError(t, p.verifyAt(t, now))
+		p.host.status = http.StatusServiceUnavailable
+		for _, passed := range []time.Duration{24 * time.Hour, 24*time.Hour + 59*time.Second} {
+			require.NoError(t, p.verifyAt(t, now.Add(passed)))
+			synctest.Wait()
+			require.Len(t, p.host.requests(), 2)
+		}
+		require.NoError(t, p.verifyAt(t, now.Add(24*time.Hour+time.Minute)))
+		synctest.Wait()
+		require.Len(t, p.host.requests(), 3, "a minute later it is tried again")
+
+		require.ErrorIs(t, p.verifyAt(t, now.AddDate(0, 2, 0)), webhook.ErrUnavailable, "but not longer than it is good")
+	})
 }
 
 func TestWhoeverWaitsForACertificateWaitsForTheSame(t *testing.T) {
