@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -148,6 +149,27 @@ func TestTheDailyPassLeavesOneThatIsUnderWay(t *testing.T) {
 	require.NoError(t, b.simulator.ClearFaults())
 	require.True(t, endOf(t, pass).Everyone)
 	require.Zero(t, endOf(t, b.temporal.GetWorkflow(t.Context(), workflows.BackfillID(provider.PayPal), "")).Customers)
+}
+
+// The scenarios of passes, recorded and replayed like the others.
+func TestScenariosOfPasses(t *testing.T) {
+	t.Parallel()
+	scenarios := map[string]func(t *testing.T, b bundle) (workflowID string){
+		"backfill":        playBackfill,
+		"backfill-outage": playBackfillOutage,
+		"backfill-paypal": playBackfillPayPal,
+		"drift":           playDrift,
+	}
+	for name, play := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			workflowID := play(t, b)
+			if *recordTo != "" {
+				b.record(t, workflowID, filepath.Join(*recordTo, name+".json"))
+			}
+		})
+	}
 }
 
 // playBackfill is a pass over two pages, and then over whom no page tells of.

@@ -156,7 +156,7 @@ type Unread struct {
 	Ended bool
 }
 
-// List lists, in order and after the given one, who was not read.
+// List lists, in order and after the given one, who was not read and is not about to be.
 func (u Unread) List(ctx context.Context, db postgres.DB, after string, limit int) ([]string, error) {
 	candidates := map[provider.Name]string{
 		provider.Stripe: `SELECT id AS customer_id FROM customers WHERE stripe_bound_at IS NOT NULL AND (true OR $5)`,
@@ -166,7 +166,7 @@ func (u Unread) List(ctx context.Context, db postgres.DB, after string, limit in
 	}
 	rows, err := db.Query(ctx, `SELECT c.customer_id FROM (`+candidates[u.Provider]+`) c
 		LEFT JOIN subscription_syncs y ON y.customer_id = c.customer_id AND y.provider = $1
-		WHERE c.customer_id > $2 AND coalesce(y.fresh, 0) = 0 AND (y.synced_at IS NULL OR y.synced_at < $3)
+		WHERE c.customer_id > $2 AND coalesce(y.marks = y.covered, true) AND (y.synced_at IS NULL OR y.synced_at < $3)
 		ORDER BY c.customer_id LIMIT $4`, u.Provider, after, u.Before, limit, u.Ended)
 	if err != nil {
 		return nil, fmt.Errorf("subscriptions: look for who was not read at %s: %w", u.Provider, err)
