@@ -307,13 +307,20 @@ func TestSubscriptions_CreateChangeAndCancel(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "k_3", event.Request.IdempotencyKey)
 	require.Equal(t, changed.LastResponse.RequestID, event.Request.ID)
+}
+
+func TestSubscriptions_LoseAnItemAndEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t, simulator.Config{})
+	sub := b.subscribed(t, simulator.SubscriptionSpec{PriceID: "price_1", AddOns: []string{"price_seats"}})
+	created, err := b.stripe().Subscriptions.Get(sub.ID, nil)
+	require.NoError(t, err)
 
 	fewer, err := b.stripe().Subscriptions.Update(created.ID, &stripe.SubscriptionParams{
-		Params: keyed("k_4"), CancelAtPeriodEnd: stripe.Bool(false),
-		Items: []*stripe.SubscriptionItemsParams{{ID: &created.Items.Data[0].ID, Deleted: stripe.Bool(true)}},
+		Params: keyed("k_1"),
+		Items:  []*stripe.SubscriptionItemsParams{{ID: &created.Items.Data[0].ID, Deleted: stripe.Bool(true)}},
 	})
 	require.NoError(t, err)
-	require.False(t, fewer.CancelAtPeriodEnd)
 	require.Len(t, fewer.Items.Data, 1)
 	require.Equal(t, "price_seats", b.Stripe().Subscriptions()[0].PriceID)
 
@@ -323,7 +330,7 @@ func TestSubscriptions_CreateChangeAndCancel(t *testing.T) {
 	require.WithinDuration(t, time.Now(), time.Unix(canceled.EndedAt, 0), time.Hour)
 	_, err = b.stripe().Subscriptions.Cancel(created.ID, nil)
 	require.Equal(t, http.StatusNotFound, stripeErr(t, err).HTTPStatusCode)
-	_, err = b.stripe().Subscriptions.Update(created.ID, &stripe.SubscriptionParams{Params: keyed("k_5")})
+	_, err = b.stripe().Subscriptions.Update(created.ID, &stripe.SubscriptionParams{Params: keyed("k_2")})
 	require.Equal(t, http.StatusBadRequest, stripeErr(t, err).HTTPStatusCode)
 }
 

@@ -1,10 +1,10 @@
 package simulator
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 )
 
 // happening is the moment at which something happens, and the request that led to it. All events of
@@ -57,26 +57,15 @@ func previousAttributes(before, after []byte) json.RawMessage {
 	return rendered(replaced)
 }
 
-func asHash(object []byte) map[string]any {
-	var hash map[string]any
-	if err := json.Unmarshal(object, &hash); err != nil {
-		panic(err) // it was just rendered
-	}
-	return hash
-}
-
-func replacedIn(before, after map[string]any) map[string]any {
+func replacedIn(before, after map[string]json.RawMessage) map[string]any {
 	replaced := map[string]any{}
 	for name, now := range after {
-		was := before[name] // nil for a key that metadata did not have, which Stripe shows as null
-		wasHash, wasIsHash := was.(map[string]any)
-		nowHash, nowIsHash := now.(map[string]any)
+		was := before[name] // null for a key that metadata did not have
 		switch {
-		case wasIsHash && nowIsHash:
-			if within := replacedIn(wasHash, nowHash); len(within) > 0 {
-				replaced[name] = within
-			}
-		case !reflect.DeepEqual(was, now):
+		case bytes.Equal(was, now):
+		case isHash(was) && isHash(now):
+			replaced[name] = replacedIn(asHash(was), asHash(now))
+		default:
 			replaced[name] = was
 		}
 	}
@@ -86,6 +75,16 @@ func replacedIn(before, after map[string]any) map[string]any {
 		}
 	}
 	return replaced
+}
+
+func isHash(value json.RawMessage) bool { return bytes.HasPrefix(value, []byte("{")) }
+
+func asHash(object []byte) map[string]json.RawMessage {
+	var hash map[string]json.RawMessage
+	if err := json.Unmarshal(object, &hash); err != nil {
+		panic(err) // it was just rendered
+	}
+	return hash
 }
 
 // subscriptionChange is a change of a subscription: it says what is in its way, or makes it and

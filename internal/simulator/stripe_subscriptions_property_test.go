@@ -47,7 +47,7 @@ func randomAct(random *rand.Rand) act {
 	price, flag := fmt.Sprintf("price_%d", random.IntN(5)), random.IntN(2) == 0
 	status := []string{"active", "trialing", "past_due", "unpaid", "canceled", "paused", "incomplete_expired", "on_vacation"}[random.IntN(8)]
 	running := func(e *expected) bool { return !e.ended() }
-	inGo := func(change func(*simulator.Stripe, string) (simulator.Subscription, error)) func(bundle, string) error {
+	inGo := func(change anyChange) func(bundle, string) error {
 		return func(b bundle, id string) error {
 			_, err := change(b.Stripe(), id)
 			return err

@@ -141,23 +141,27 @@ func TestSubscribe_NeedsACustomerAndSense(t *testing.T) {
 	require.Empty(t, b.Stripe().Events())
 }
 
-func TestChanges_TellOfThemselves(t *testing.T) {
-	t.Parallel()
-	type change = func(*simulator.Stripe, string) (simulator.Subscription, error)
-	const updated, invoicePaid = "customer.subscription.updated", "invoice.paid"
-	cases := map[string]struct {
-		before []change
-		change change
-		after  simulator.Subscription // what must be so of it
-		events []string
-		// replaced are the previous attributes, of the first event; nil for none.
-		replaced []string
-	}{
+type anyChange = func(*simulator.Stripe, string) (simulator.Subscription, error)
+
+// changeCase is a change of a subscription to price_1.
+type changeCase struct {
+	before []anyChange
+	change anyChange
+	after  simulator.Subscription // what must be so of it
+	events []string
+	// replaced are the previous attributes, of the first event; nil to leave them open.
+	replaced []string
+}
+
+const subscriptionUpdated = "customer.subscription.updated"
+
+func changesOfItsTerms() map[string]changeCase {
+	return map[string]changeCase{
 		"price": {
 			change: func(s *simulator.Stripe, id string) (simulator.Subscription, error) {
 				return s.ChangePrice(id, "price_2")
 			},
-			after: simulator.Subscription{Status: "active", PriceID: "price_2"}, events: []string{updated}, replaced: []string{"items"},
+			after: simulator.Subscription{Status: "active", PriceID: "price_2"}, events: []string{subscriptionUpdated}, replaced: []string{"items"},
 		},
 		"the same price": {
 			change: func(s *simulator.Stripe, id string) (simulator.Subscription, error) {
@@ -171,62 +175,73 @@ func TestChanges_TellOfThemselves(t *testing.T) {
 		},
 		"cancel at the end of the period": {
 			change: cancelAtPeriodEnd(true),
-			after:  simulator.Subscription{Status: "active", CancelAtPeriodEnd: true}, events: []string{updated},
+			after:  simulator.Subscription{Status: "active", CancelAtPeriodEnd: true}, events: []string{subscriptionUpdated},
 			replaced: []string{"cancel_at", "cancel_at_period_end", "canceled_at", "cancellation_details"},
 		},
 		"or not": {
-			before: []change{cancelAtPeriodEnd(true)}, change: cancelAtPeriodEnd(false),
-			after: simulator.Subscription{Status: "active"}, events: []string{updated},
+			before: []anyChange{cancelAtPeriodEnd(true)}, change: cancelAtPeriodEnd(false),
+			after: simulator.Subscription{Status: "active"}, events: []string{subscriptionUpdated},
 			replaced: []string{"cancel_at", "cancel_at_period_end", "canceled_at", "cancellation_details"},
 		},
 		"the end of the period": {
-			before: []change{cancelAtPeriodEnd(true)}, change: (*simulator.Stripe).Renew,
+			before: []anyChange{cancelAtPeriodEnd(true)}, change: (*simulator.Stripe).Renew,
 			after:  simulator.Subscription{Status: "canceled", CancelAtPeriodEnd: true},
 			events: []string{"customer.subscription.deleted"},
 		},
 		"renew": {
 			change: (*simulator.Stripe).Renew,
-			after:  simulator.Subscription{Status: "active"}, events: []string{updated, invoicePaid},
+			after:  simulator.Subscription{Status: "active"}, events: []string{subscriptionUpdated, "invoice.paid"},
 			replaced: []string{"current_period_end", "current_period_start", "latest_invoice"},
 		},
+	}
+}
+
+func changesOfItsState() map[string]changeCase {
+	return map[string]changeCase{
 		"fail the payment": {
 			change: (*simulator.Stripe).FailPayment,
-			after:  simulator.Subscription{Status: "past_due"}, events: []string{updated, "invoice.payment_failed"},
+			after:  simulator.Subscription{Status: "past_due"}, events: []string{subscriptionUpdated, "invoice.payment_failed"},
 			replaced: []string{"current_period_end", "current_period_start", "latest_invoice", "status"},
 		},
 		"fail it again": {
-			before: []change{(*simulator.Stripe).FailPayment}, change: (*simulator.Stripe).FailPayment,
+			before: []anyChange{(*simulator.Stripe).FailPayment}, change: (*simulator.Stripe).FailPayment,
 			after: simulator.Subscription{Status: "past_due"}, events: []string{"invoice.payment_failed"},
 		},
 		"pay": {
-			before: []change{(*simulator.Stripe).FailPayment}, change: (*simulator.Stripe).PayNow,
+			before: []anyChange{(*simulator.Stripe).FailPayment}, change: (*simulator.Stripe).PayNow,
 			after:  simulator.Subscription{Status: "active"},
-			events: []string{updated, invoicePaid}, replaced: []string{"status"},
+			events: []string{subscriptionUpdated, "invoice.paid"}, replaced: []string{"status"},
 		},
 		"pay what was given up": {
-			before: []change{setStatus("unpaid")}, change: (*simulator.Stripe).PayNow,
+			before: []anyChange{setStatus("unpaid")}, change: (*simulator.Stripe).PayNow,
 			after:  simulator.Subscription{Status: "active"},
-			events: []string{updated, invoicePaid}, replaced: []string{"latest_invoice", "status"},
+			events: []string{subscriptionUpdated, "invoice.paid"}, replaced: []string{"latest_invoice", "status"},
 		},
 		"pause": {
 			change: (*simulator.Stripe).Pause,
 			after:  simulator.Subscription{Status: "paused"},
-			events: []string{updated, "customer.subscription.paused"}, replaced: []string{"status"},
+			events: []string{subscriptionUpdated, "customer.subscription.paused"}, replaced: []string{"status"},
 		},
 		"resume": {
-			before: []change{(*simulator.Stripe).Pause}, change: (*simulator.Stripe).Resume,
+			before: []anyChange{(*simulator.Stripe).Pause}, change: (*simulator.Stripe).Resume,
 			after:  simulator.Subscription{Status: "active"},
-			events: []string{updated, "customer.subscription.resumed", invoicePaid},
+			events: []string{subscriptionUpdated, "customer.subscription.resumed", "invoice.paid"},
 		},
 		"an unknown status": {
 			change: setStatus("on_vacation"),
-			after:  simulator.Subscription{Status: "on_vacation"}, events: []string{updated}, replaced: []string{"status"},
+			after:  simulator.Subscription{Status: "on_vacation"}, events: []string{subscriptionUpdated}, replaced: []string{"status"},
 		},
 		"the status of an ended one": {
 			change: setStatus("canceled"),
 			after:  simulator.Subscription{Status: "canceled"}, events: []string{"customer.subscription.deleted"},
 		},
 	}
+}
+
+func TestChanges_TellOfThemselves(t *testing.T) {
+	t.Parallel()
+	cases := changesOfItsTerms()
+	maps.Copy(cases, changesOfItsState())
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -266,13 +281,13 @@ func TestChanges_TellOfThemselves(t *testing.T) {
 	}
 }
 
-func cancelAtPeriodEnd(cancel bool) func(*simulator.Stripe, string) (simulator.Subscription, error) {
+func cancelAtPeriodEnd(cancel bool) anyChange {
 	return func(s *simulator.Stripe, id string) (simulator.Subscription, error) {
 		return s.CancelAtPeriodEnd(id, cancel)
 	}
 }
 
-func setStatus(status string) func(*simulator.Stripe, string) (simulator.Subscription, error) {
+func setStatus(status string) anyChange {
 	return func(s *simulator.Stripe, id string) (simulator.Subscription, error) { return s.SetStatus(id, status) }
 }
 
@@ -289,7 +304,7 @@ func TestChanges_OfWhatIsInNoStateForThemAreRefused(t *testing.T) {
 	changePrice := func(s *simulator.Stripe, id string) (simulator.Subscription, error) {
 		return s.ChangePrice(id, "price_2")
 	}
-	for id, changes := range map[string][]func(*simulator.Stripe, string) (simulator.Subscription, error){
+	for id, changes := range map[string][]anyChange{
 		active: {(*simulator.Stripe).Resume, (*simulator.Stripe).PayNow, setStatus("")},
 		ended: {
 			(*simulator.Stripe).CancelNow, cancelAtPeriodEnd(true), (*simulator.Stripe).Renew, (*simulator.Stripe).FailPayment,
