@@ -615,7 +615,7 @@ func (r reads) readSlowly(t *testing.T, p provider.Name) <-chan ended {
 		done <- ended{result, err}
 	}()
 	require.Eventually(t, func() bool {
-		return len(r.simulator.Calls().Where(func(c simulator.Call) bool { return c.Fault == simulator.Hang })) > 0
+		return r.simulator.Faults()[0].Hits > 0
 	}, patient, time.Millisecond)
 	return done
 }
@@ -847,18 +847,4 @@ func TestAStatusThatNobodyKnowsIsShownRaw(t *testing.T) {
 		shown[s.Provider] = s.ProviderStatus
 	}
 	require.Equal(t, map[provider.Name]string{provider.PayPal: "DORMANT", provider.Stripe: "quiescent"}, shown)
-}
-
-// A person who skips a read that waits is asked no more, until there is something new.
-func TestASkippedReadIsOverUntilThereIsNews(t *testing.T) {
-	t.Parallel()
-	r := setupReads(t, impatient)
-	r.subscribe(t, provider.Stripe)
-	require.NoError(t, r.simulator.SetFaults(simulator.Fault{Kind: simulator.WrongKey}))
-	_, err := r.tryToRead(provider.Stripe)
-	requireFailure(t, err, provider.Misconfigured, false)
-	r.park(t, provider.Stripe, provider.Misconfigured, step.ForPerson)
-	_, err = r.env.ExecuteActivity(workflows.ActivitySkipStep, workflows.StepInput{Step: "stripe_subscriptions"})
-	require.NoError(t, err)
-	require.Equal(t, step.Skipped, r.steps(t)[0].Status)
 }
