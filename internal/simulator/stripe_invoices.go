@@ -150,10 +150,8 @@ type stripeProration struct {
 	CreditedItems any `json:"credited_items"`
 }
 
-func (i *stripeInvoice) objectID() string    { return i.ID }
-func (i *stripeInvoice) createdAt() int64    { return i.Created }
-func (l stripeInvoiceLine) objectID() string { return l.ID }
-func (l stripeInvoiceLine) createdAt() int64 { return l.Period.Start }
+func (i *stripeInvoice) objectID() string { return i.ID }
+func (i *stripeInvoice) createdAt() int64 { return i.Created }
 
 func (s *Stripe) serveInvoices() {
 	s.handle("GET /v1/invoices", s.listInvoices)

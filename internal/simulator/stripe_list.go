@@ -47,7 +47,7 @@ func (c *collection[T]) remove(id string) {
 }
 
 // stripeList is a page of a list call.
-type stripeList[T listable] struct {
+type stripeList[T any] struct {
 	Object  string `json:"object"`
 	URL     string `json:"url"`
 	HasMore bool   `json:"has_more"`
