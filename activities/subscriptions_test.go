@@ -152,11 +152,11 @@ func (r reads) mark(t *testing.T, p provider.Name, cause subscription.Cause) {
 	require.NoError(t, postgres.InTx(t.Context(), r.pool, func(tx pgx.Tx) error { return r.store.Mark(t.Context(), tx, p, cause, id) }))
 }
 
-// bind asks for a PayPal subscription to be a customer's.
-func (r reads) bind(t *testing.T, customerID, subscriptionID, operator string) {
+// bind asks for a PayPal subscription to be the customer's.
+func (r reads) bind(t *testing.T, subscriptionID, operator string) {
 	t.Helper()
 	require.NoError(t, postgres.InTx(t.Context(), r.pool, func(tx pgx.Tx) error {
-		_, err := r.store.Bind(t.Context(), tx, customerID, subscriptionID, operator)
+		_, err := r.store.Bind(t.Context(), tx, id, subscriptionID, operator)
 		return err
 	}))
 }
@@ -194,7 +194,7 @@ func (r reads) subscribe(t *testing.T, p provider.Name) {
 		made := r.simulator.PayPal().CreateSubscription("P-PRO", id)
 		_, err := r.simulator.PayPal().Approve(made.ID)
 		require.NoError(t, err)
-		r.bind(t, id, made.ID, "")
+		r.bind(t, made.ID, "")
 	}
 	r.mark(t, p, subscription.ByEvent)
 }
@@ -626,7 +626,7 @@ func TestABindingIsAcceptedByItsCustomID(t *testing.T) {
 	t.Parallel()
 	r := setupReads(t, impatient)
 	made := r.simulator.PayPal().CreateSubscription("P-PRO", id)
-	r.bind(t, id, made.ID, "")
+	r.bind(t, made.ID, "")
 	require.Equal(t, subscription.Asked, r.binding(t, made.ID).Status)
 
 	result := r.read(t, provider.PayPal)
@@ -677,7 +677,7 @@ func TestABindingIsRefused(t *testing.T) {
 			r := setupReads(t, impatient)
 			_, err := r.simulator.PayPal().PutSubscription(c.seed)
 			require.NoError(t, err)
-			r.bind(t, id, "I-ASKED", "")
+			r.bind(t, "I-ASKED", "")
 
 			require.Equal(t, workflows.ReadResult{}, r.read(t, provider.PayPal))
 
@@ -706,7 +706,7 @@ func TestAnOperatorVouchesAndItIsTaken(t *testing.T) {
 			r := setupReads(t, impatient)
 			_, err := r.simulator.PayPal().PutSubscription(simulator.PayPalSubscription{ID: "I-VOUCHED", CustomID: customID})
 			require.NoError(t, err)
-			r.bind(t, id, "I-VOUCHED", "grace@ops")
+			r.bind(t, "I-VOUCHED", "grace@ops")
 			r.read(t, provider.PayPal)
 			bound := r.binding(t, "I-VOUCHED")
 			require.Equal(t, subscription.Bound, bound.Status)
@@ -723,7 +723,7 @@ func TestASubscriptionThatIsTakenIsRefused(t *testing.T) {
 	r := setupReads(t, impatient)
 	r.exec(t, `INSERT INTO customers (id, email, content_hash) VALUES ('u_2', 'grace@example.com', '')`)
 	made := r.simulator.PayPal().CreateSubscription("P-PRO", id)
-	r.bind(t, id, made.ID, "")
+	r.bind(t, made.ID, "")
 	r.exec(t, `INSERT INTO paypal_bindings (subscription_id, customer_id, status, operator) VALUES ($1, 'u_2', 'bound', 'grace@ops')`, made.ID)
 
 	r.read(t, provider.PayPal)
@@ -762,7 +762,7 @@ func TestWhatIsBoundStaysBoundWhateverItsCustomIDBecomes(t *testing.T) {
 	seed := simulator.PayPalSubscription{ID: "I-MINE", CustomID: id}
 	_, err := r.simulator.PayPal().PutSubscription(seed)
 	require.NoError(t, err)
-	r.bind(t, id, seed.ID, "")
+	r.bind(t, seed.ID, "")
 	r.read(t, provider.PayPal)
 	seed.CustomID = "u_2"
 	_, err = r.simulator.PayPal().PutSubscription(seed)
@@ -782,7 +782,7 @@ func TestAWalkReadsEveryIDAndOnlyFurtherOnesWait(t *testing.T) {
 	} {
 		_, err := r.simulator.PayPal().PutSubscription(seed)
 		require.NoError(t, err)
-		r.bind(t, id, seed.ID, "")
+		r.bind(t, seed.ID, "")
 		r.read(t, provider.PayPal)
 		require.Len(t, r.simulator.Calls().To(http.MethodGet, subscriptionPath+"/{id}"), []int{1, 3, 5}[i], "the refused one is not read again")
 		require.Equal(t, []int{0, 1, 2}[i], r.turns.taken)
@@ -807,7 +807,7 @@ func TestAWalkThatIsCutShortChangesNothing(t *testing.T) {
 			for _, subscriptionID := range []string{"I-A", "I-B"} {
 				_, err := r.simulator.PayPal().PutSubscription(simulator.PayPalSubscription{ID: subscriptionID, CustomID: id})
 				require.NoError(t, err)
-				r.bind(t, id, subscriptionID, "")
+				r.bind(t, subscriptionID, "")
 			}
 			r.read(t, provider.PayPal)
 			_, err := r.simulator.PayPal().Cancel("I-A")
