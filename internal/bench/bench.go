@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -34,15 +35,47 @@ type run struct {
 	figures  []figure
 }
 
-// Run measures everything in one go and prints the figures beside their aims.
-func Run(ctx context.Context, out io.Writer, f *fleet.Fleet) error {
+// Measures are the names of what is measured, in order.
+func Measures() []string {
+	var names []string
+	for _, m := range (&run{}).measures() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Run measures everything in one go, or only what is named, and prints the figures beside their aims.
+func Run(ctx context.Context, out io.Writer, f *fleet.Fleet, only []string) error {
 	r := &run{fleet: f, out: out, app: apiclient.New(f.URL(), fleet.AppKey), operator: apiclient.New(f.URL(), fleet.OperatorKey)}
-	for _, measure := range []func(context.Context) error{r.cost, r.latency, r.outage, r.throughput} {
-		if err := measure(ctx); err != nil {
-			return err
+	for _, m := range r.measures() {
+		if len(only) > 0 && !slices.Contains(only, m.name) {
+			continue
+		}
+		if err := m.take(ctx); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	return r.print()
+}
+
+// measure is one part of the benchmark.
+type measure struct {
+	name string
+	take func(context.Context) error
+}
+
+func (r *run) measures() []measure {
+	return []measure{
+		{"cost", r.cost},
+		{"latency", r.latency},
+		{"outage", r.outage},
+		{"throughput", r.throughput},
+		{"acks", r.acks},
+		{"reads", r.reads},
+		{"backlog", r.backlog},
+		{"syncrate", r.syncRate},
+		{"memory", r.memory},
+	}
 }
 
 func (r *run) notef(format string, args ...any) { fmt.Fprintf(r.out, "  "+format+"\n", args...) }

@@ -28,7 +28,7 @@ const (
 	OperatorKey = "operator-key-of-the-local-fleet"
 	StripeKey   = simulator.DefaultStripeKey
 	// StripeWebhookSecret is what the fleet's Stripe signs events with.
-	StripeWebhookSecret = "whsec_of_the_local_fleet"
+	StripeWebhookSecret = "whsec_of_the_local_fleet" //nolint:gosec // of a simulated Stripe
 )
 
 // Options says which fleet to start.
