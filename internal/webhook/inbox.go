@@ -190,12 +190,14 @@ func effectOf(e Event, owners map[string][]string, dismissed map[string]bool) Ef
 	}
 }
 
-// ownersOf finds whose a subject is. A PayPal subscription whose owner is still to be confirmed is
-// everybody's who asked for it: they are read, and see.
-var ownersOf = map[provider.Name]string{
-	provider.Stripe: `SELECT stripe_customer_id, id FROM customers WHERE stripe_customer_id = ANY($1)`,
-	provider.PayPal: `SELECT subscription_id, customer_id FROM paypal_bindings WHERE subscription_id = ANY($1) AND status <> 'refused'
-		ORDER BY status DESC, asked_at`, // who has it before who asked for it
+// ownersOf finds whose subjects are. A PayPal subscription whose owner is still to be confirmed is
+// everybody's who asked for it, behind who has it: they are read, and see.
+func ownersOf(p provider.Name) string {
+	if p == provider.PayPal {
+		return `SELECT subscription_id, customer_id FROM paypal_bindings WHERE subscription_id = ANY($1) AND status <> 'refused'
+			ORDER BY status DESC, asked_at`
+	}
+	return `SELECT stripe_customer_id, id FROM customers WHERE stripe_customer_id = ANY($1)`
 }
 
 // findOwners gives the customers of those subjects that have some.
@@ -214,7 +216,7 @@ func findOwners(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*lett
 }
 
 func addOwners(ctx context.Context, tx pgx.Tx, p provider.Name, subjects []string, owners map[string][]string) error {
-	rows, err := tx.Query(ctx, ownersOf[p], subjects)
+	rows, err := tx.Query(ctx, ownersOf(p), subjects)
 	if err != nil {
 		return fmt.Errorf("find whom they are about: %w", err)
 	}
@@ -238,8 +240,9 @@ func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, l
 			strangers = append(strangers, l.event.Subject)
 		}
 	}
+	dismissed := map[string]bool{}
 	if len(strangers) == 0 {
-		return nil, nil
+		return dismissed, nil
 	}
 	slices.Sort(strangers)
 	strangers = slices.Compact(strangers)
@@ -258,7 +261,6 @@ func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, l
 	if err != nil {
 		return nil, fmt.Errorf("see who was dismissed: %w", err)
 	}
-	dismissed := make(map[string]bool, len(found))
 	for _, subject := range found {
 		dismissed[subject] = true
 	}

@@ -84,27 +84,31 @@ func verifyStripe(signature string, body []byte, secrets []string) error {
 	return problem
 }
 
-// stripeTypes are the types of events after which a customer's subscriptions may be others. What
-// they say of the state is never used, so their API version does not matter.
-var stripeTypes = map[string]bool{
-	"checkout.session.completed":                   true,
-	"customer.subscription.created":                true,
-	"customer.subscription.updated":                true,
-	"customer.subscription.deleted":                true,
-	"customer.subscription.paused":                 true,
-	"customer.subscription.resumed":                true,
-	"customer.subscription.pending_update_applied": true,
-	"customer.subscription.pending_update_expired": true,
-	"customer.subscription.trial_will_end":         true,
-	"invoice.paid":                                 true,
-	"invoice.payment_failed":                       true,
-	"invoice.payment_action_required":              true,
-	"invoice.upcoming":                             true,
-	"invoice.marked_uncollectible":                 true,
-	"invoice.payment_succeeded":                    true,
-	"payment_intent.succeeded":                     true,
-	"payment_intent.payment_failed":                true,
-	"payment_intent.canceled":                      true,
+// changesSubscriptions says whether, after an event of that type, a customer's subscriptions may be
+// others. What events say of the state is never used, so their API version does not matter.
+func changesSubscriptions(eventType string) bool {
+	switch eventType {
+	case "checkout.session.completed",
+		"customer.subscription.created",
+		"customer.subscription.updated",
+		"customer.subscription.deleted",
+		"customer.subscription.paused",
+		"customer.subscription.resumed",
+		"customer.subscription.pending_update_applied",
+		"customer.subscription.pending_update_expired",
+		"customer.subscription.trial_will_end",
+		"invoice.paid",
+		"invoice.payment_failed",
+		"invoice.payment_action_required",
+		"invoice.upcoming",
+		"invoice.marked_uncollectible",
+		"invoice.payment_succeeded",
+		"payment_intent.succeeded",
+		"payment_intent.payment_failed",
+		"payment_intent.canceled":
+		return true
+	}
+	return false
 }
 
 // readStripe reads an event. Whom an event of another type is about is of no interest.
@@ -130,7 +134,7 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 		at := time.Unix(read.Created, 0).UTC()
 		e.OccurredAt = &at
 	}
-	if !stripeTypes[read.Type] {
+	if !changesSubscriptions(read.Type) {
 		return e, read.Livemode, nil
 	}
 	// The customers of a connected account are its own, and nobody's here: the account is whom a

@@ -198,7 +198,6 @@ func FuzzStripe(f *testing.F) {
 		}
 
 		e, err := reader.Read(t.Context(), got, body)
-
 		if err != nil {
 			return
 		}
