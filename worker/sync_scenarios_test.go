@@ -16,7 +16,8 @@ import (
 
 func playSyncStraight(t *testing.T, b bundle) string {
 	t.Helper()
-	b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	b.subscribe(t, "u_1")
 	b.mark(t, provider.Stripe, "u_1")
 	b.awaitStatus(t, "u_1", subscription.Active)
 	return b.synced(t, "u_1")
@@ -25,7 +26,8 @@ func playSyncStraight(t *testing.T, b bundle) string {
 // playSyncMarkedAgain has a subscription end while it is being read.
 func playSyncMarkedAgain(t *testing.T, b bundle) string {
 	t.Helper()
-	bought := b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	bought := b.subscribe(t, "u_1")
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Stall, PathPrefix: stripeSubscriptions, Times: 1}))
 	b.mark(t, provider.Stripe, "u_1")
 	require.Eventually(t, func() bool {
@@ -42,7 +44,8 @@ func playSyncMarkedAgain(t *testing.T, b bundle) string {
 
 func playSyncBoth(t *testing.T, b bundle) string {
 	t.Helper()
-	b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	b.subscribe(t, "u_1")
 	sold, err := b.simulator.PayPal().PutSubscription(simulator.PayPalSubscription{PlanID: "P-PRO", CustomID: "u_1"})
 	require.NoError(t, err)
 	b.bind(t, "u_1", sold.ID)
@@ -57,7 +60,8 @@ func playSyncBoth(t *testing.T, b bundle) string {
 // playSyncOutage has the other provider tell something new while the first is away.
 func playSyncOutage(t *testing.T, b bundle) string {
 	t.Helper()
-	b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	b.subscribe(t, "u_1")
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.BadGateway, Provider: "stripe"}))
 	b.mark(t, provider.Stripe, "u_1")
 	b.awaitReadWaits(t, "u_1", provider.Stripe, step.ForProvider)
@@ -106,7 +110,8 @@ func playSyncSkipped(t *testing.T, b bundle) string {
 // playSyncNow has somebody ask of whom nobody has said anything, at both providers.
 func playSyncNow(t *testing.T, b bundle) string {
 	t.Helper()
-	b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	b.subscribe(t, "u_1")
 	sold, err := b.simulator.PayPal().PutSubscription(simulator.PayPalSubscription{PlanID: "P-PRO", CustomID: "u_1"})
 	require.NoError(t, err)
 	b.bind(t, "u_1", sold.ID)
@@ -130,7 +135,8 @@ func playSyncNow(t *testing.T, b bundle) string {
 // playSyncApproval has a person approve a PayPal subscription, and nobody tell.
 func playSyncApproval(t *testing.T, b bundle) string {
 	t.Helper()
-	b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	b.subscribe(t, "u_1")
 	sold := b.simulator.PayPal().CreateSubscription("P-PRO", "u_1")
 	b.bind(t, "u_1", sold.ID)
 	b.awaitStatus(t, "u_1", subscription.Incomplete)

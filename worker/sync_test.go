@@ -33,16 +33,22 @@ const stripeSubscriptions = "/v1/subscriptions"
 func (b bundle) signedUp(t *testing.T, id string) (stripeCustomerID string) {
 	t.Helper()
 	b.signUp(t, id)
+	return b.stripeCustomer(t, id)
+}
+
+// stripeCustomer gives the Stripe customer of somebody who signed up, once there is one.
+func (b bundle) stripeCustomer(t *testing.T, id string) string {
+	t.Helper()
 	b.await(t, id, customer.Ready)
 	c, err := b.customers.Get(t.Context(), id)
 	require.NoError(t, err)
 	return c.StripeCustomerID
 }
 
-// subscribed is a new customer with a subscription at Stripe, of which nobody here has heard.
-func (b bundle) subscribed(t *testing.T, id string) simulator.Subscription {
+// subscribe has somebody who signed up subscribe at Stripe, and nobody tell.
+func (b bundle) subscribe(t *testing.T, id string) simulator.Subscription {
 	t.Helper()
-	s, err := b.simulator.Stripe().Subscribe(b.signedUp(t, id), simulator.SubscriptionSpec{PriceID: "price_pro"})
+	s, err := b.simulator.Stripe().Subscribe(b.stripeCustomer(t, id), simulator.SubscriptionSpec{PriceID: "price_pro"})
 	require.NoError(t, err)
 	return s
 }
@@ -174,7 +180,8 @@ func actions(h *history.History) (n int) {
 func TestABurstOfThreeEventsIsOneReadAndThreeActions(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	bought := b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	bought := b.subscribe(t, "u_1")
 
 	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
 		mark := func() error { return b.subscriptions.Mark(ctx, tx, provider.Stripe, subscription.ByEvent, "u_1") }
@@ -208,11 +215,7 @@ func TestAtTheEndOfAnOutageEachMarkedCustomerIsReadOnce(t *testing.T) {
 		b.signUp(t, ids[i])
 	}
 	for _, id := range ids {
-		b.await(t, id, customer.Ready)
-		c, err := b.customers.Get(t.Context(), id)
-		require.NoError(t, err)
-		_, err = b.simulator.Stripe().Subscribe(c.StripeCustomerID, simulator.SubscriptionSpec{})
-		require.NoError(t, err)
+		b.subscribe(t, id)
 	}
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.BadGateway, Provider: "stripe"}))
 	for range 3 {
@@ -261,7 +264,8 @@ func TestAReadWhoseWorkerIsKilledIsMadeByAnother(t *testing.T) {
 	t.Parallel()
 	b := setupOn(t, temporaltest.Start(t), []string{workflows.TaskQueue})
 	kill := b.startMortal(t)
-	bought := b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	bought := b.subscribe(t, "u_1")
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Hang, Method: http.MethodGet, PathPrefix: stripeSubscriptions}))
 	b.mark(t, provider.Stripe, "u_1")
 	require.Eventually(t, func() bool {
@@ -280,25 +284,26 @@ func TestAReadWhoseWorkerIsKilledIsMadeByAnother(t *testing.T) {
 func TestAPayPalSubscriptionThatIsApprovedLateIsTheCustomers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.signedUp(t, "u_1")
-	sold := b.simulator.PayPal().CreateSubscription("P-PRO", "u_1")
-	b.bind(t, "u_1", sold.ID)
-	b.awaitStatus(t, "u_1", subscription.Incomplete)
-	require.Equal(t, []string{sold.ID}, b.overview(t, "u_1").PayPalIDs)
+	b.signedUp(t, "ada")
+	sold := b.simulator.PayPal().CreateSubscription("P-PRO", "ada")
+	b.bind(t, "ada", sold.ID)
+	b.awaitStatus(t, "ada", subscription.Incomplete)
+	require.Equal(t, []string{sold.ID}, b.overview(t, "ada").PayPalIDs)
 
 	_, err := b.simulator.PayPal().Approve(sold.ID)
 	require.NoError(t, err)
-	b.mark(t, provider.PayPal, "u_1")
+	b.mark(t, provider.PayPal, "ada")
 
-	b.awaitStatus(t, "u_1", subscription.Active)
-	b.synced(t, "u_1")
+	b.awaitStatus(t, "ada", subscription.Active)
+	b.synced(t, "ada")
 	require.Empty(t, b.reads(), "nothing was said of Stripe")
 }
 
 func TestSubscriptionsWaitForTheRightKey(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.subscribed(t, "u_1")
+	b.signUp(t, "u_1")
+	b.subscribe(t, "u_1")
 	b.simulator.Stripe().SetKeys([]string{"sk_test_another"}, nil)
 	b.mark(t, provider.Stripe, "u_1")
 	b.awaitState(t, provider.StateMisconfigured)
