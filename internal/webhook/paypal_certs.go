@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -225,6 +226,9 @@ func (c *payPalCerts) download(ctx context.Context, certURL string) ([]byte, err
 	}
 	answer, err := c.client.Do(r)
 	if err != nil {
+		if request, ok := errors.AsType[*url.Error](err); ok {
+			err = request.Err // without the URL, which is the sender's
+		}
 		return nil, fmt.Errorf("%w: fetch PayPal's certificate: %w", ErrUnavailable, err)
 	}
 	defer answer.Body.Close()
