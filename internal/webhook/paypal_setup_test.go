@@ -121,7 +121,6 @@ func certFile(certs ...*x509.Certificate) []byte {
 // certHost is what serves certificates: the same answer to everybody.
 type certHost struct {
 	status int
-	header http.Header
 	file   []byte
 	before func(context.Context) error // what happens before an answer; nil is nothing
 
@@ -138,7 +137,7 @@ func (h *certHost) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return &http.Response{StatusCode: h.status, Header: h.header, Body: io.NopCloser(bytes.NewReader(h.file)), Request: r}, nil
+	return &http.Response{StatusCode: h.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(h.file)), Request: r}, nil
 }
 
 func (h *certHost) requests() []string {
