@@ -7,3 +7,6 @@ func Disposed(class provider.Class) (retry, known bool) {
 	d, known := dispositions[class]
 	return d.retry, known
 }
+
+// MaxPosts is how many posts to the app's webhook a process makes at a time.
+const MaxPosts = maxPosts

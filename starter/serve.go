@@ -12,7 +12,6 @@ import (
 
 	"github.com/holdfast/holdfast/internal/config"
 	"github.com/holdfast/holdfast/internal/customer"
-	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/httpapi"
 	"github.com/holdfast/holdfast/internal/httpserver"
 	"github.com/holdfast/holdfast/internal/outbox"
@@ -34,6 +33,7 @@ type serveCommand struct {
 	APIKeys      string          `name:"api-keys" env:"HOLDFAST_API_KEYS" help:"name:secret or name:sha256:HEX, comma-separated, each with @customers+payouts-style scopes if it has not both."`
 	OperatorKeys string          `env:"HOLDFAST_OPERATOR_KEYS" help:"The same, for operators."`
 	Webhooks     config.Webhooks `embed:""`
+	Feed         config.Feed     `embed:""`
 	Plans        []string        `env:"HOLDFAST_PLANS" help:"Prices and plans that count, as the worker has them; empty: all do."`
 
 	keys config.Keys
@@ -107,7 +107,7 @@ func watch(t *telemetry.Telemetry, pool *pgxpool.Pool) error {
 func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal client.Client, namespace string) error {
 	dispatcher := outbox.NewDispatcher(pool, temporal, outbox.Options{Namespace: namespace, Meter: t.Outbox, Logger: t.Logger()})
 	notifier := outbox.NewNotifier(pool, dispatcher.Wake, t.Logger())
-	changes := feed.NewWriter(nil)
+	changes := c.Feed.Writer()
 	subscriptions := subscription.NewStore(pool, c.Plans, changes, workflows.SyncSubscriptions)
 	inbox := webhook.NewInbox(pool, subscriptions, notifier.Notify)
 	webhooks, err := c.webhooks(inbox, t.Webhooks)
@@ -117,6 +117,7 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
 		Customers: customer.NewStore(pool, changes), Subscriptions: subscriptions, Webhooks: webhooks,
+		DeliversChanges: c.Feed.Delivers(),
 	})
 	metrics := http.NewServeMux()
 	metrics.Handle("GET /metrics", t.MetricsHandler())

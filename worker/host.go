@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfast/holdfast/activities"
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
@@ -35,6 +36,7 @@ type host struct {
 	subscriptions *subscription.Store
 	stripe        *stripe.Client // nil: not configured
 	paypal        *paypal.Client // nil: not configured
+	webhook       *feed.Webhook  // nil: not configured
 	breakers      map[provider.Name]*provider.Breaker
 	rates         map[provider.Name]float64 // calls a second
 	meter         meter
@@ -88,6 +90,7 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	w.RegisterWorkflowWithOptions(workflows.RepairSweep, workflow.RegisterOptions{Name: workflows.NameRepairSweep})
 	w.RegisterWorkflowWithOptions(workflows.SubscriptionBackfill, workflow.RegisterOptions{Name: workflows.NameSubscriptionBackfill})
 	w.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
+	w.RegisterWorkflowWithOptions(workflows.ChangeDelivery, workflow.RegisterOptions{Name: workflows.NameChangeDelivery})
 	onboarding := activities.NewOnboarding(h.pool, h.customers)
 	register(w, workflows.ActivityPlanOnboarding, onboarding.PlanOnboarding)
 	register(w, workflows.ActivityParkStep, onboarding.ParkStep)
@@ -99,6 +102,9 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityBeginBackfill, backfill.BeginBackfill)
 	register(w, workflows.ActivityMarkUnread, backfill.MarkUnread)
 	register(w, workflows.ActivityCountHealed, backfill.CountHealed)
+	delivery := activities.NewDelivery(h.pool, h.webhook, h.log)
+	register(w, workflows.ActivityDeliverChange, delivery.DeliverChange)
+	register(w, workflows.ActivityGiveUpChange, delivery.GiveUpChange)
 	return w
 }
 

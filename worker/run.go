@@ -19,7 +19,6 @@ import (
 
 	"github.com/holdfast/holdfast/internal/config"
 	"github.com/holdfast/holdfast/internal/customer"
-	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/httpserver"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
@@ -136,10 +135,15 @@ func newHost(told settings, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal
 	if err != nil {
 		return host{}, &config.UsageError{Err: err}
 	}
-	changes := feed.NewWriter(nil)
+	webhook, err := told.Delivery.Webhook()
+	if err != nil {
+		return host{}, &config.UsageError{Err: err}
+	}
+	changes := told.Delivery.Feed.Writer()
 	return host{
 		pool: pool, temporal: temporal, stripe: stripeCalls, paypal: payPalCalls, breakers: breakers, log: t.Logger(), meter: t.Sync,
 		customers:     customer.NewStore(pool, changes),
+		webhook:       webhook,
 		subscriptions: subscription.NewStore(pool, told.Plans, changes, workflows.SyncSubscriptions),
 		rates:         map[provider.Name]float64{provider.Stripe: told.Stripe.RateLimit, provider.PayPal: told.PayPal.RateLimit},
 	}, t.WatchBreakers(watched)

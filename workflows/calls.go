@@ -27,6 +27,9 @@ const (
 	ActivityWakeParked           = "WakeParked"
 	ActivityRepairNeglected      = "RepairNeglected"
 
+	ActivityDeliverChange = "DeliverChange"
+	ActivityGiveUpChange  = "GiveUpChange"
+
 	ActivityPlanSync                = "PlanSync"
 	ActivityReadStripeSubscriptions = "ReadStripeSubscriptions"
 	ActivityReadPayPalSubscriptions = "ReadPayPalSubscriptions"
@@ -165,6 +168,12 @@ type CountHealedInput struct {
 type CountHealedResult struct {
 	Healed int `json:"healed"`
 	Unread int `json:"unread"`
+}
+
+// GiveUpInput records that a change was not delivered, and the code of what the last attempt met.
+type GiveUpInput struct {
+	Seq       int64  `json:"seq"`
+	LastError string `json:"last_error"`
 }
 
 // ParkInput records that a step waits, since when, and until when at most.

@@ -58,6 +58,7 @@ const (
 	SignalChanged        = "changed"         // SubscriptionSync, no payload: what is known of the customer may be old
 	SignalProviderUp     = "provider_up"     // any workflow with parked steps, the provider's name
 	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
+	SignalRedeliver      = "redeliver"       // ChangeDelivery, no payload: send the change again
 	SignalTrouble        = "trouble"         // ProviderGate, no payload: a step met trouble with the provider
 
 	QueryStatus   = "status"   // CustomerOnboarding → StatusResult
@@ -180,6 +181,12 @@ type BackfillCursor struct {
 // DeliveryInput names the change that is sent to the app's webhook.
 type DeliveryInput struct {
 	Seq int64 `json:"seq"`
+}
+
+// DeliveryResult tells what became of a delivery. What was not delivered waits for an operator.
+type DeliveryResult struct {
+	Delivered bool   `json:"delivered"`
+	LastError string `json:"last_error,omitempty"`
 }
 
 // GateInput is a gate's provider and, from the run before, what it knows.

@@ -89,6 +89,14 @@ func DeliverChange(c feed.Change) outbox.Message {
 	}
 }
 
+// RedeliverChange has a change sent again, once for each request of an operator.
+func RedeliverChange(c feed.Change, request int64) outbox.Message {
+	m := DeliverChange(c)
+	m.Key += fmt.Sprintf("/redeliver/%d", request)
+	m.Signal = SignalRedeliver
+	return m
+}
+
 // ReportTrouble tells a provider's gate that a step met trouble, once in each epoch of the
 // provider's health: a thousand parked steps are one signal.
 func ReportTrouble(h provider.Health) outbox.Message {

@@ -24,6 +24,8 @@ const (
 	UnknownSubject Kind = "unknown_subject"
 	// DoubleSubscription is a customer who is charged at two providers at once.
 	DoubleSubscription Kind = "double_subscription"
+	// UndeliveredChange is a change that the app's webhook did not take.
+	UndeliveredChange Kind = "undelivered_change"
 )
 
 // Item is one thing that waits. Fields that a kind does not have are empty.
@@ -36,6 +38,7 @@ type Item struct {
 	Step       string
 	Provider   string
 	Subject    string // at the provider: cus_… or I-…
+	ChangeSeq  int64
 	Attempts   int
 	LastError  string
 	Detail     string // a sentence for people; no personal data

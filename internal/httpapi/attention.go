@@ -21,12 +21,13 @@ import (
 
 // Attention is something that waits for a person.
 type Attention struct {
-	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription"`
+	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription,undelivered_change"`
 	CustomerID string    `json:"customer_id,omitempty"`
 	WorkflowID string    `json:"workflow_id,omitempty"`
 	Step       string    `json:"step,omitempty"`
 	Provider   string    `json:"provider,omitempty"`
 	Subject    string    `json:"subject,omitempty" doc:"At the provider: cus_… or I-…."`
+	ChangeSeq  int64     `json:"change_seq,omitempty" doc:"The number of a change."`
 	Attempts   int       `json:"attempts,omitempty"`
 	LastError  string    `json:"last_error,omitempty"`
 	Detail     string    `json:"detail" doc:"What waits, and what to do."`
@@ -56,7 +57,7 @@ func (a *API) routeAttention() {
 
 // attentionSources are where things that wait for a person come from.
 func attentionSources() []attention.Source {
-	return []attention.Source{waitingSteps, doubleSubscriptions, strangersInAttention}
+	return []attention.Source{waitingSteps, doubleSubscriptions, strangersInAttention, undeliveredChanges}
 }
 
 func (a *API) listAttention(ctx context.Context, in *struct {
@@ -86,7 +87,7 @@ func (a *API) listAttention(ctx context.Context, in *struct {
 func showAttention(i attention.Item) Attention {
 	return Attention{
 		Kind: string(i.Kind), CustomerID: i.CustomerID, WorkflowID: i.WorkflowID, Step: i.Step, Provider: i.Provider, Subject: i.Subject,
-		Attempts: i.Attempts, LastError: i.LastError, Detail: i.Detail, Since: i.Since, Resolve: resolutions(i),
+		ChangeSeq: i.ChangeSeq, Attempts: i.Attempts, LastError: i.LastError, Detail: i.Detail, Since: i.Since, Resolve: resolutions(i),
 	}
 }
 
@@ -96,6 +97,8 @@ func resolutions(i attention.Item) []Resolve {
 	case attention.Step:
 		path := "/v1/ops/customers/" + i.CustomerID + "/steps/" + i.Step + "/"
 		return []Resolve{{http.MethodPost, path + step.VerdictRetry}, {http.MethodPost, path + step.VerdictSkip}}
+	case attention.UndeliveredChange:
+		return []Resolve{{http.MethodPost, "/v1/ops/changes/" + i.ID + "/redeliver"}}
 	case attention.UnknownSubject:
 		return []Resolve{{http.MethodPost, "/v1/ops/unknown-subjects/" + i.Provider + "/" + url.PathEscape(i.Subject) + "/dismiss"}}
 	default:

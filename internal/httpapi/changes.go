@@ -3,14 +3,21 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgx/v5"
 
+	"github.com/holdfast/holdfast/internal/attention"
 	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/feed"
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/workflows"
 )
 
 // FeedChange is something that the app is told.
@@ -47,6 +54,12 @@ func (a *API) routeChanges() {
 		OperationID: "list-customer-changes", Method: http.MethodGet, Path: "/v1/customers/{id}/changes", Tags: []string{tagCustomers},
 		Summary: "What the app was told of a customer, and when", Errors: []int{404, 422, 503},
 	}, config.ScopeCustomers, config.ScopeOps), a.listCustomerChanges)
+	huma.Register(a.huma, keyed(huma.Operation{
+		OperationID: "redeliver-change", Method: http.MethodPost, Path: "/v1/ops/changes/{seq}/redeliver", Tags: []string{tagOperators},
+		Summary:     "Send a change to the app's webhook again",
+		Description: "Under the webhook-id that it had. One that is still being tried is sent again after that. Recorded with your key's name.",
+		Errors:      []int{404, 409, 422, 503},
+	}, config.ScopeOps), a.redeliverChange)
 }
 
 func (a *API) listChanges(ctx context.Context, in *struct {
@@ -112,4 +125,53 @@ func showChanges(changes []feed.Change, after int64) *changesAnswer {
 		answer.Body.NextAfter = c.Seq
 	}
 	return answer
+}
+
+// redeliverChange has a change sent to the app's webhook again.
+func (a *API) redeliverChange(ctx context.Context, in *struct {
+	Seq  int64 `path:"seq" minimum:"1" doc:"The change's number."`
+	Body *struct {
+		Note string `json:"note,omitempty" maxLength:"1000" doc:"Why; recorded with your key's name."`
+	}
+},
+) (*struct{}, error) {
+	note := ""
+	if in.Body != nil {
+		note = in.Body.Note
+	}
+	if unstorable(note) {
+		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	}
+	if !a.deps.DeliversChanges {
+		return nil, huma.Error409Conflict("the app has no webhook: HOLDFAST_WEBHOOK_URL is not set")
+	}
+	err := postgres.InTx(ctx, a.deps.Pool, func(tx pgx.Tx) error {
+		return feed.Redeliver(ctx, tx, in.Seq, actor(ctx), note, workflows.RedeliverChange)
+	})
+	if errors.Is(err, feed.ErrNotFound) {
+		return nil, huma.Error404NotFound("there is no such change", &huma.ErrorDetail{Location: "path.seq", Message: "no change has this number"})
+	}
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	a.deps.Notify()
+	return nil, nil //nolint:nilnil // 204: there is nothing to show
+}
+
+// undeliveredChanges are the changes that the app's webhook did not take.
+func undeliveredChanges(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
+	since, id := after.After(attention.UndeliveredChange)
+	undelivered, err := feed.ListUndelivered(ctx, db, since, id, limit)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]attention.Item, len(undelivered))
+	for i, u := range undelivered {
+		items[i] = attention.Item{
+			Kind: attention.UndeliveredChange, ID: strconv.FormatInt(u.Seq, 10), Since: u.GivenUpAt,
+			CustomerID: u.CustomerID, WorkflowID: workflows.DeliveryID(u.Seq), ChangeSeq: u.Seq, LastError: u.LastError,
+			Detail: "The app's webhook did not take this change. Mend it and have the change sent again.",
+		}
+	}
+	return items, nil
 }

@@ -160,3 +160,52 @@ func TestBadReadsOfChangesNameTheField(t *testing.T) {
 		})
 	}
 }
+
+func TestAChangeThatWasNotDeliveredWaitsForAPerson(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for range 10 {
+		b.tell(t, "u_1")
+	}
+	b.exec(t, `INSERT INTO undelivered_changes (seq, given_up_at, last_error) VALUES (9, '2026-01-01', 'http_410'), (10, '2026-01-01', 'http_410')`)
+
+	var waiting []string
+	for cursor := ""; ; {
+		page := b.call(t, "GET", "/v1/ops/attention?limit=1&cursor="+cursor, operatorKey, "")
+		for _, i := range page.body["items"].([]any) {
+			item := i.(map[string]any)
+			require.Equal(t, "undelivered_change", item["kind"])
+			require.Equal(t, "http_410", item["last_error"])
+			require.Equal(t, "u_1", item["customer_id"])
+			resolve := item["resolve"].([]any)[0].(map[string]any)["path"]
+			waiting = append(waiting, fmt.Sprintf("%.0f by %s", item["change_seq"], resolve))
+		}
+		if cursor, _ = page.body["next_cursor"].(string); cursor == "" {
+			break
+		}
+	}
+	require.Equal(t, []string{"10 by /v1/ops/changes/10/redeliver", "9 by /v1/ops/changes/9/redeliver"}, waiting)
+
+	r := b.call(t, "POST", "/v1/ops/changes/9/redeliver", operatorKey, `{"note":"mended"}`)
+	require.Equal(t, http.StatusNoContent, r.status, r.text)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM operator_actions
+		WHERE actor = 'olga' AND action = 'redeliver_change' AND subject = 'change/9' AND note = 'mended'`))
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'change-delivery/9' AND message ->> 'signal' = 'redeliver'`))
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM undelivered_changes`))
+	require.Equal(t, http.StatusNoContent, b.call(t, "POST", "/v1/ops/changes/9/redeliver", operatorKey, "").status)
+	require.Equal(t, 2, b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'change-delivery/9'`), "each request is a delivery")
+	require.Equal(t, 2, b.notified.n)
+}
+
+func TestRedeliveriesThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.tell(t, "u_1")
+	path := func(seq string) string { return "/v1/ops/changes/" + seq + "/redeliver" }
+	requireProblem(t, b.call(t, "POST", path("2"), operatorKey, ""), http.StatusNotFound, "path.seq")
+	requireProblem(t, b.call(t, "POST", path("0"), operatorKey, ""), 422, "path.seq")
+	requireProblem(t, b.call(t, "POST", path("one"), operatorKey, ""), 422, "path.seq")
+	requireProblem(t, b.call(t, "POST", path("1"), operatorKey, `{"note":"\u0000"}`), 422, "body.note")
+	requireProblem(t, b.call(t, "POST", path("1"), appKey, ""), http.StatusForbidden, "")
+	require.Zero(t, b.count(t, `SELECT count(*) FROM operator_actions`))
+}

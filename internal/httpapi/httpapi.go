@@ -45,6 +45,8 @@ type Deps struct {
 	// Subscriptions is what is known of customers' subscriptions.
 	Subscriptions *subscription.Store
 	Webhooks      Webhooks
+	// DeliversChanges says that changes are sent to a webhook of the app's.
+	DeliversChanges bool
 	// Notify is called after messages were committed to the outbox.
 	Notify   func()
 	Requests Requests // may be nil
