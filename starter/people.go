@@ -155,14 +155,14 @@ func (c *attentionCommand) Run(ctx context.Context) error {
 		fmt.Fprintln(w, "SINCE\tKIND\tABOUT\tSTEP\tLAST ERROR\tTO RESOLVE")
 		for _, i := range items {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", i.Since.UTC().Format(time.RFC3339), i.Kind,
-				cmp.Or(i.CustomerID, i.Subject), orNone(i.Step), orNone(i.LastError), toResolve(i))
+				cmp.Or(i.CustomerID, i.Subject, i.WorkflowID), orNone(i.Step), orNone(i.LastError), toResolve(i))
 		}
 	})
 }
 
 // toResolve says what ends a wait.
 func toResolve(i apiclient.Attention) string {
-	if i.Step != "" {
+	if i.Step != "" && i.CustomerID != "" {
 		return fmt.Sprintf("starter ops retry|skip %s %s", i.CustomerID, i.Step)
 	}
 	return i.Detail

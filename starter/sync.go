@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -135,7 +136,10 @@ func (p pass) watch(ctx context.Context) error {
 			fmt.Fprintf(p.out, "%s: it goes on. Look again with: starter sync --all --provider %s\n", p.provider, p.provider)
 			return nil
 		case err := <-over:
-			return p.conclude(ctx, end, err)
+			if ctx.Err() != nil {
+				continue // nobody waits for it any more
+			}
+			return p.conclude(end, err)
 		case <-ticker.C:
 			if now := p.ask(ctx); now != shown {
 				fmt.Fprintf(p.out, "%s: %s\n", p.provider, now)
@@ -158,22 +162,18 @@ func (p pass) ask(ctx context.Context) string {
 	if err != nil {
 		return "how far it is cannot be asked at the moment; does a worker run?"
 	}
-	text := now.String()
+	told := []string{now.String()}
 	for _, s := range now.Steps {
 		if s.WaitsFor != "" {
-			text += fmt.Sprintf("; waits for the %s: %s", s.WaitsFor, s.LastError)
+			told = append(told, fmt.Sprintf("waits for the %s: %s", s.WaitsFor, s.LastError))
 		}
 	}
-	return text
+	return strings.Join(told, "; ")
 }
 
 // conclude tells what came of the pass.
-func (p pass) conclude(ctx context.Context, end workflows.BackfillProgress, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintf(p.out, "%s: it goes on. Look again with: starter sync --all --provider %s\n", p.provider, p.provider)
-		return nil
-	case err != nil:
+func (p pass) conclude(end workflows.BackfillProgress, err error) error {
+	if err != nil {
 		return fmt.Errorf("%s: the pass %s did not end as it should: %w", p.provider, p.run.GetID(), err)
 	}
 	fmt.Fprintf(p.out, "%s: %s\n", p.provider, end)

@@ -28,7 +28,7 @@ func SubscriptionBackfill(ctx workflow.Context, in BackfillInput) (BackfillProgr
 // SubscriptionDrift starts a pass at every provider. It runs by schedule: a schedule gives its runs
 // ids of their own, and of passes there is only one at a time.
 func SubscriptionDrift(ctx workflow.Context) error {
-	for _, p := range backfilled {
+	for _, p := range backfilled() {
 		if err := startBackfill(ctx, p); err != nil {
 			return err
 		}
@@ -36,7 +36,8 @@ func SubscriptionDrift(ctx workflow.Context) error {
 	return nil
 }
 
-var backfilled = []provider.Name{provider.Stripe, provider.PayPal}
+// backfilled are the providers that have passes.
+func backfilled() []provider.Name { return []provider.Name{provider.Stripe, provider.PayPal} }
 
 func startBackfill(ctx workflow.Context, p provider.Name) error {
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
@@ -63,7 +64,7 @@ type subscriptionBackfill struct {
 }
 
 func (b *subscriptionBackfill) setup(ctx workflow.Context) error {
-	if !slices.Contains(backfilled, b.in.Provider) {
+	if !slices.Contains(backfilled(), b.in.Provider) {
 		return temporal.NewNonRetryableApplicationError("provider: must be stripe or paypal", ErrInvalidInput, nil)
 	}
 	b.at = BackfillProgress{Provider: b.in.Provider, Everyone: b.in.Everyone}

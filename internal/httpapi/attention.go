@@ -95,6 +95,9 @@ func showAttention(i attention.Item) Attention {
 func resolutions(i attention.Item) []Resolve {
 	switch i.Kind {
 	case attention.Step:
+		if i.CustomerID == "" {
+			return []Resolve{} // it is told in Temporal: see the detail
+		}
 		path := "/v1/ops/customers/" + i.CustomerID + "/steps/" + i.Step + "/"
 		return []Resolve{{http.MethodPost, path + step.VerdictRetry}, {http.MethodPost, path + step.VerdictSkip}}
 	case attention.UndeliveredChange:
@@ -116,11 +119,15 @@ func waitingSteps(ctx context.Context, db postgres.DB, after attention.Cursor, l
 	}
 	items := make([]attention.Item, len(steps))
 	for i, s := range steps {
+		detail := "The provider refuses this step. Mend the cause and retry it, or skip it."
+		if s.CustomerID == "" {
+			detail = "The provider refuses this step. Mend the cause and send its workflow the update retry or skip, with the step's name."
+		}
 		items[i] = attention.Item{
 			Kind: attention.Step, ID: s.WorkflowID + stepSeparator + s.Name, Since: s.Cursor().BlockedAt,
 			CustomerID: s.CustomerID, WorkflowID: s.WorkflowID, Step: s.Name, Provider: string(s.Provider),
 			Attempts: s.Attempts, LastError: s.LastError,
-			Detail: "The provider refuses this step. Mend the cause and retry it, or skip it.",
+			Detail: detail,
 		}
 	}
 	return items, nil

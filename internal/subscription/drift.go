@@ -61,7 +61,7 @@ func Compare(ctx context.Context, db postgres.DB, p Page) (Comparison, error) {
 	for _, l := range p.Listed {
 		owner, ours := known.owners[l.Owner]
 		k, there := known.subscriptions[l.ID]
-		if ours && !(there && k.CustomerID == owner && k.agrees(l)) {
+		if ours && (!there || k.CustomerID != owner || !k.agrees(l)) {
 			differing[owner] = true
 		}
 		if there && k.CustomerID != owner {
@@ -96,9 +96,9 @@ func (k owned) agrees(l Listed) bool {
 
 func lookUp(ctx context.Context, db postgres.DB, p Page) (onPage, error) {
 	known := onPage{owners: map[string]string{}, subscriptions: map[string]owned{}}
-	ids, owners := make([]string, len(p.Listed)), make([]string, len(p.Listed))
-	for i, l := range p.Listed {
-		ids[i], owners[i] = l.ID, l.Owner
+	ids, owners := make([]string, 0, len(p.Listed)), make([]string, 0, len(p.Listed))
+	for _, l := range p.Listed {
+		ids, owners = append(ids, l.ID), append(owners, l.Owner)
 	}
 	var batch pgx.Batch
 	batch.Queue(`SELECT stripe_customer_id, id FROM customers WHERE stripe_customer_id = ANY($1) AND stripe_bound_at IS NOT NULL`, owners).

@@ -114,7 +114,7 @@ func (w *Webhooks) Webhook(ctx context.Context, p provider.Name, outcome string)
 // and an activities.DriftMeter.
 type Sync struct{ reads, drift metric.Int64Counter }
 
-func newSync(meter metric.Meter) (*Sync, error) {
+func newSync(ctx context.Context, meter metric.Meter) (*Sync, error) {
 	reads, reading := meter.Int64Counter("holdfast_subscription_reads",
 		metric.WithDescription("Reads of a customer's whole state at a provider, by outcome: stored, superseded by another read, or healed, "+
 			"when a pass that compares found what no event had told."))
@@ -126,7 +126,7 @@ func newSync(meter metric.Meter) (*Sync, error) {
 	}
 	for _, p := range providers() {
 		for _, outcome := range []string{"compared", "differing", outcomeHealed} {
-			drift.Add(context.Background(), 0, ofProvider(p, outcome)) // or the first ones would raise no rate
+			drift.Add(ctx, 0, ofProvider(p, outcome)) // or the first ones would raise no rate
 		}
 	}
 	return &Sync{reads: reads, drift: drift}, nil

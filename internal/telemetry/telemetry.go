@@ -94,7 +94,7 @@ func Setup(ctx context.Context, options Options) (*Telemetry, error) {
 		return nil, err
 	}
 	t.meter = t.metrics.Meter(meterName)
-	if err := t.makeInstruments(); err != nil {
+	if err := t.makeInstruments(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("telemetry: make the metrics: %w", err), t.metrics.Shutdown(ctx))
 	}
 	if t.tracing, err = newTracing(ctx, identity, log); err != nil {
@@ -141,14 +141,14 @@ func requestSeconds() metric.HistogramOption {
 	return metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60)
 }
 
-func (t *Telemetry) makeInstruments() error {
+func (t *Telemetry) makeInstruments(ctx context.Context) error {
 	var errs [7]error
 	t.HTTP, errs[0] = newHTTP(t.meter)
 	t.ProviderCalls, errs[1] = newProviderCalls(t.meter)
 	t.Outbox, errs[2] = newOutbox(t.meter)
 	t.gauges, errs[3] = newGauges(t.meter, t.log)
 	t.attempts, errs[4] = newAttempts(t.meter)
-	t.Sync, errs[5] = newSync(t.meter)
+	t.Sync, errs[5] = newSync(ctx, t.meter)
 	t.Webhooks, errs[6] = newWebhooks(t.meter)
 	return errors.Join(errs[:]...)
 }
