@@ -1,10 +1,8 @@
 package config
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/holdfast/holdfast/internal/provider/stripe"
@@ -59,29 +57,13 @@ func (w Webhooks) PayPal() (*webhook.PayPal, error) {
 	if len(w.PayPalIDs) == 0 {
 		return nil, nil //nolint:nilnil // not configured is a state of its own, and no error
 	}
-	roots, err := w.payPalRoots()
+	roots, err := webhook.ReadCertPool(w.PayPalCertCA)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("PAYPAL_CERT_CA_FILE: %w", err)
 	}
 	reader, err := webhook.NewPayPal(webhook.PayPalConfig{WebhookIDs: w.PayPalIDs, CertHosts: w.PayPalCertHosts, Roots: roots})
 	if err != nil {
 		return nil, fmt.Errorf("PAYPAL_WEBHOOK_ID or PAYPAL_CERT_HOSTS: %w", err)
 	}
 	return reader, nil
-}
-
-// payPalRoots are the authorities in the file; nil means the system's.
-func (w Webhooks) payPalRoots() (*x509.CertPool, error) {
-	if w.PayPalCertCA == "" {
-		return nil, nil //nolint:nilnil // as x509 has it
-	}
-	pem, err := os.ReadFile(w.PayPalCertCA)
-	if err != nil {
-		return nil, fmt.Errorf("PAYPAL_CERT_CA_FILE: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("PAYPAL_CERT_CA_FILE: there is no certificate in PEM form in the file")
-	}
-	return roots, nil
 }
