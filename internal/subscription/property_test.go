@@ -263,7 +263,7 @@ func (w *world) history(seed uint64) *history {
 
 // run lets things happen in a random order, one after the other, and then everything settle.
 func (h *history) run(ctx context.Context) error {
-	const fewest, most = 8, 24
+	const fewest, most = 6, 18
 	for range fewest + h.random.IntN(most-fewest) {
 		if err := h.happen(ctx); err != nil {
 			return err
@@ -296,7 +296,7 @@ func (h *history) happen(ctx context.Context) error {
 func (h *history) change(a *account) {
 	for range 1 + h.random.IntN(3) {
 		a.change(h.random)
-		for range h.random.IntN(4) {
+		for range h.random.IntN(3) {
 			h.events = append(h.events, a)
 		}
 	}
@@ -310,6 +310,12 @@ func (h *history) deliver(ctx context.Context) error {
 		h.events = slices.Delete(h.events, i, i+1)
 	}
 	return h.mark(ctx, a, subscription.ByEvent)
+}
+
+// lose has some event never come.
+func (h *history) lose() {
+	i := h.random.IntN(len(h.events))
+	h.events = slices.Delete(h.events, i, i+1)
 }
 
 func (h *history) mark(ctx context.Context, a *account, cause subscription.Cause) error {
@@ -384,11 +390,13 @@ func (h *history) state() subscription.State {
 	return subscription.Plans(nil).Choose(slices.Concat(h.known[provider.Stripe], h.known[provider.PayPal]))
 }
 
-// end lets every event arrive that was not lost, has the pass mark those of whom nothing was heard,
-// and lets everybody finish who was woken. Nobody else is read.
+// end lets the rest of the events arrive or be lost, has the pass mark those of whom nothing was heard
+// since they changed, and lets everybody finish who was woken. Nobody else is read.
 func (h *history) end(ctx context.Context) error {
 	for len(h.events) > 0 {
-		if err := h.deliver(ctx); err != nil {
+		if h.random.IntN(2) == 0 {
+			h.lose()
+		} else if err := h.deliver(ctx); err != nil {
 			return err
 		}
 	}
