@@ -243,13 +243,14 @@ func TestAtTheEndOfAnOutageEachMarkedCustomerIsReadOnce(t *testing.T) {
 // mortalVariable makes a process of the test's program a worker.
 const mortalVariable = "HOLDFAST_TEST_MORTAL"
 
-// startMortal starts a worker of Stripe's queue in a process of its own, and gives what kills it.
-func (b bundle) startMortal(t *testing.T) (kill func()) {
+// startMortal starts a worker of a queue in a process of its own, with more settings if it needs them,
+// and gives what kills it.
+func (b bundle) startMortal(t *testing.T, queue string, settings ...string) (kill func()) {
 	t.Helper()
 	program, err := os.Executable()
 	require.NoError(t, err)
-	mortal := exec.CommandContext(t.Context(), program, "--queues", workflows.ProviderTaskQueue(provider.Stripe))
-	mortal.Env = append(os.Environ(), mortalVariable+"=worker",
+	mortal := exec.CommandContext(t.Context(), program, "--queues", queue)
+	mortal.Env = append(append(os.Environ(), settings...), mortalVariable+"=worker",
 		"DATABASE_URL="+b.pool.Config().ConnString(), "TEMPORAL_ADDRESS="+b.server.Address(), "HOLDFAST_METRICS_LISTEN=127.0.0.1:0",
 		"STRIPE_SECRET_KEY="+simulator.DefaultStripeKey, "STRIPE_API_BASE="+b.simulator.StripeURL())
 	require.NoError(t, mortal.Start())
@@ -263,7 +264,7 @@ func (b bundle) startMortal(t *testing.T) (kill func()) {
 func TestAReadWhoseWorkerIsKilledIsMadeByAnother(t *testing.T) {
 	t.Parallel()
 	b := setupOn(t, temporaltest.Start(t), []string{workflows.TaskQueue})
-	kill := b.startMortal(t)
+	kill := b.startMortal(t, workflows.ProviderTaskQueue(provider.Stripe))
 	b.signUp(t, "u_1")
 	bought := b.subscribe(t, "u_1")
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Hang, Method: http.MethodGet, PathPrefix: stripeSubscriptions}))
