@@ -28,6 +28,9 @@ func (s *story) conclude(ctx context.Context) error {
 	if err := s.awaitProvider(ctx, "up"); err != nil {
 		return err
 	}
+	if err := s.showSubscriptions(ctx); err != nil {
+		return err
+	}
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "   WHERE\tWHAT\tEXPECTED\tFOUND\t")
 	held := true
@@ -70,6 +73,10 @@ func (s *story) expectations() []expectation {
 		}},
 		{"Postgres = Stripe", "ids that agree", all, s.agreeing},
 		{"Stripe", "promised discounts applied", 1, s.discounts},
+		{"API = providers", "subscriptions that agree", len(s.subscribers), s.agreeingSubscriptions},
+		{"Postgres", "webhooks stored, of all that were sent", s.events(), s.count(`SELECT count(*) FROM webhook_events`)},
+		{"Postgres", "customers still to be read", 0, s.count(`SELECT count(*) FROM subscription_syncs WHERE marks > covered`)},
+		{"Postgres", "gaps in the feed of changes", 0, s.count(`SELECT coalesce(max(seq), 0) - count(*) FROM changes`)},
 	}
 }
 

@@ -24,6 +24,7 @@ func Run(ctx context.Context, out io.Writer, f *fleet.Fleet) error {
 	}
 	chapters := []func(context.Context) error{
 		s.signUpWhileStripeIsDown, s.stripeComesBack, s.wrongKey, s.lostAnswers, s.workerDies, s.rejectedStep, s.broughtAndPromised,
+		s.checkout, s.changesDuringAnOutage, s.canceledInTheSameSecond, s.approvedLate,
 	}
 	for _, chapter := range chapters {
 		if err := chapter(ctx); err != nil {
@@ -39,6 +40,7 @@ type story struct {
 	app, operator *apiclient.Client
 	chapters      int
 	customers     []string // everybody who signed up
+	subscribers   []string // those of them who have a subscription, or asked for one
 }
 
 func (s *story) chapter(title string) {
@@ -223,17 +225,23 @@ func profile(id string) customer.Profile {
 // signUp creates a customer as an app does, and tells how long that took.
 func (s *story) signUp(ctx context.Context, p customer.Profile) error {
 	began := time.Now()
+	status, err := s.create(ctx, p)
+	if err == nil {
+		s.sayf("POST /v1/customers %-10s 201 in %s, status %s", p.ID, time.Since(began).Round(100*time.Microsecond), status)
+	}
+	return err
+}
+
+func (s *story) create(ctx context.Context, p customer.Profile) (status string, err error) {
 	created, c, err := s.app.CreateCustomer(ctx, p)
-	took := time.Since(began)
 	if err != nil {
-		return fmt.Errorf("sign %s up: %w", p.ID, err)
+		return "", fmt.Errorf("sign %s up: %w", p.ID, err)
 	}
 	if !created {
-		return fmt.Errorf("sign %s up: it was there already", p.ID)
+		return "", fmt.Errorf("sign %s up: it was there already", p.ID)
 	}
 	s.customers = append(s.customers, p.ID)
-	s.sayf("POST /v1/customers %-10s 201 in %s, status %s", p.ID, took.Round(100*time.Microsecond), c.Status)
-	return nil
+	return c.Status, nil
 }
 
 func (s *story) signUpAndAwait(ctx context.Context, p customer.Profile) error {
