@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -38,11 +40,11 @@ type syncWorld struct {
 	mu       sync.Mutex
 	known    []provider.Name // where the customer may have subscriptions
 	marks    map[provider.Name]*marks
-	steps    map[string]workflows.PlannedStep // those that are parked
-	refused  map[provider.Name]bool           // providers that are known to be down
+	ended    map[string]int         // how often each step had parked when it was last over
+	refused  map[provider.Name]bool // providers that are known to be down
 	approval *time.Time
 	causes   []subscription.Cause // what the plans were asked to mark
-	late     func()               // what happens once, after a read has looked for marks
+	late     func()               // what happens once, after a plan or a read has looked for marks
 }
 
 // marks are a customer's at one provider.
@@ -53,7 +55,7 @@ func setupSync(t *testing.T, known ...provider.Name) *syncWorld {
 	w := &syncWorld{
 		world: setup(t), known: known,
 		marks:   map[provider.Name]*marks{provider.Stripe: {}, provider.PayPal: {}},
-		steps:   map[string]workflows.PlannedStep{},
+		ended:   map[string]int{},
 		refused: map[provider.Name]bool{},
 	}
 	w.register(planSync, w.plan)
@@ -66,6 +68,7 @@ func (w *syncWorld) plan(_ context.Context, in workflows.PlanSyncInput) (workflo
 	if err := w.called(planSync, in); err != nil {
 		return workflows.SyncPlan{}, err
 	}
+	parked := w.parkings()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.causes = append(w.causes, in.Mark)
@@ -76,16 +79,20 @@ func (w *syncWorld) plan(_ context.Context, in workflows.PlanSyncInput) (workflo
 			m.all, m.fresh = m.all+1, m.fresh+1
 		}
 		if m.all > m.covered {
-			plan.Steps = append(plan.Steps, w.planned(p))
+			plan.Steps = append(plan.Steps, w.planned(p, parked))
 		}
 	}
+	w.happen()
 	return plan, nil
 }
 
-func (w *syncWorld) planned(p provider.Name) workflows.PlannedStep {
-	s, parked := w.steps[subscription.StepOf(p)]
-	if !parked {
-		s = workflows.PlannedStep{Name: subscription.StepOf(p), Provider: p, Status: step.Pending}
+// planned is the step that reads at the provider, parked if it parked since it was last over.
+func (w *syncWorld) planned(p provider.Name, parked []workflows.ParkInput) workflows.PlannedStep {
+	s := workflows.PlannedStep{Name: subscription.StepOf(p), Provider: p, Status: step.Pending}
+	for _, in := range parked[w.ended[s.Name]:] {
+		if in.Step == s.Name {
+			s.Status, s.WaitsFor, s.ErrorClass, s.LastError = step.Blocked, in.WaitsFor, in.ErrorClass, in.LastError
+		}
 	}
 	if w.refused[p] && s.WaitsFor != step.ForPerson {
 		s.Refused, s.ErrorClass, s.LastError = true, provider.Transient, string(p)+": transient: provider_down"
@@ -104,10 +111,11 @@ func (w *syncWorld) reader(p provider.Name) func(context.Context, workflows.Call
 		if err := w.called(name, in); err != nil {
 			return workflows.ReadResult{}, err
 		}
+		parked := w.parkings()
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		m.covered = max(m.covered, covers)
-		delete(w.steps, in.Step)
+		w.ended[in.Step] = len(parked)
 		result := workflows.ReadResult{}
 		for _, m := range w.marks {
 			result.Dirty = result.Dirty || m.all > m.covered
@@ -115,22 +123,34 @@ func (w *syncWorld) reader(p provider.Name) func(context.Context, workflows.Call
 		if p == provider.PayPal {
 			result.AwaitsApproval = w.approval
 		}
-		if late := w.late; late != nil {
-			w.late = nil
-			late()
-		}
+		w.happen()
 		return result, nil
 	}
+}
+
+// parkings are the steps that were parked, as often as they were.
+func (w *syncWorld) parkings() []workflows.ParkInput {
+	w.world.mu.Lock()
+	defer w.world.mu.Unlock()
+	return slices.Clone(w.parked)
+}
+
+// happen has happen what comes late, without the lock.
+func (w *syncWorld) happen() {
+	late := w.late
+	if late == nil {
+		return
+	}
+	w.late = nil
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	late()
 }
 
 // mark says that something changed, as a webhook does.
 func (w *syncWorld) mark(p provider.Name) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.markLocked(p)
-}
-
-func (w *syncWorld) markLocked(p provider.Name) {
 	m := w.marks[p]
 	m.all, m.fresh = m.all+1, m.fresh+1
 	if m.fresh == 1 {
@@ -251,6 +271,7 @@ func TestMarksDuringAReadAreOneMoreRead(t *testing.T) {
 	})
 	w.sync(t, w.startedBy(provider.Stripe))
 	require.Equal(t, []string{readStripe, planSync, readStripe}, w.calls)
+	require.GreaterOrEqual(t, w.at[1]-w.at[0], time.Second, "the rest of the burst may arrive")
 }
 
 // What a read found out of date is read again, also when the signal of it is still on its way.
@@ -269,7 +290,7 @@ func TestWhatWasMarkedDuringAReadDoesNotNeedTheSignal(t *testing.T) {
 func TestASignalThatArrivesAtTheVeryEndIsNotLost(t *testing.T) {
 	t.Parallel()
 	w := setupSync(t, provider.Stripe)
-	w.late = func() { w.markLocked(provider.Stripe) }
+	w.late = func() { w.mark(provider.Stripe) }
 	w.sync(t, w.startedBy(provider.Stripe))
 	require.Equal(t, []string{readStripe, planSync, readStripe}, w.calls)
 }
@@ -384,10 +405,22 @@ func TestASyncPlanThatIsOutOfDateIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	w := setupSync(t, provider.Stripe)
 	w.script(readStripe, failing(provider.Rejected, "customer_tax_location_invalid"))
-	w.script(planSync, slow(), nil)
-	w.after(time.Hour, w.changed)
-	w.after(time.Hour+5*time.Second, func() { w.say(workflows.UpdateRetry, stripeSubscriptions) })
+	read := make(chan struct{})
+	w.env.SetOnActivityCompletedListener(func(info *activity.Info, _ converter.EncodedValue, err error) {
+		if info.ActivityType.Name == readStripe && err == nil {
+			close(read)
+		}
+	})
+	w.after(time.Hour, func() {
+		w.late = func() {
+			w.say(workflows.UpdateRetry, stripeSubscriptions)
+			<-read
+		}
+		w.changed()
+	})
 	require.True(t, w.sync(t, w.startedBy(provider.Stripe)).Synced)
+	require.Equal(t, 2, w.count(readStripe))
+	require.Equal(t, 2, w.count(planSync))
 }
 
 func TestSyncNowReadsEverything(t *testing.T) {
@@ -428,6 +461,30 @@ func TestSyncNowDuringAReadIsAnsweredByALaterOne(t *testing.T) {
 	require.True(t, asked.synced.Synced)
 	require.Equal(t, []string{readStripe, readStripe, planSync, readStripe}, w.calls)
 	require.Less(t, asked.at-10*time.Second, time.Second, "somebody who waits is not kept for the rest of a burst")
+}
+
+// The plan that is being made may not know of what the person knows of.
+func TestSyncNowDuringAPlanIsAnsweredByALaterOne(t *testing.T) {
+	t.Parallel()
+	w := setupSync(t, provider.Stripe)
+	w.script(planSync, slow())
+	var asked *update
+	w.after(5*time.Second, func() { asked = w.syncNow(30_000) })
+	w.sync(t, workflows.SyncInput{CustomerID: id})
+	require.True(t, asked.synced.Synced)
+	require.Equal(t, []string{planSync, planSync, planSync, readStripe}, w.calls)
+	require.Equal(t, []subscription.Cause{"", subscription.ByRequest}, w.causes)
+}
+
+func TestSyncNowIsAnsweredWhenNothingIsKnownToBeOld(t *testing.T) {
+	t.Parallel()
+	w := setupSync(t, provider.Stripe)
+	w.during(readStripe, func() { w.mark(provider.Stripe) })
+	var asked *update
+	w.after(0, func() { asked = w.syncNow(30_000) })
+	w.sync(t, workflows.SyncInput{CustomerID: id})
+	require.True(t, asked.synced.Synced)
+	require.Equal(t, 2, w.count(readStripe))
 }
 
 func TestSyncNowIsAnsweredAtTheEndOfItsWait(t *testing.T) {
@@ -584,7 +641,8 @@ func TestALongHistoryOfAReadThatWaitsIsContinuedAsNew(t *testing.T) {
 
 	next := w.continuesSync(t, w.startedBy(provider.Stripe))
 
-	require.True(t, asked.accepted)
+	require.True(t, asked.completed)
+	require.NoError(t, asked.err)
 	require.Equal(t, 2, w.count(readPayPal), "one failed attempt, and the read that was asked for")
 	require.NotContains(t, next, "stripe", "the next run asks Postgres what is to be read")
 	require.Zero(t, w.marks[provider.PayPal].all-w.marks[provider.PayPal].covered)
