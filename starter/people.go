@@ -78,13 +78,20 @@ type statusCommand struct {
 	ID string `arg:"" help:"The customer's id."`
 }
 
-// Run shows how far a customer is.
+// Run shows how far a customer is, and what the app was told of it.
 func (c *statusCommand) Run(ctx context.Context) error {
 	found, err := c.client().Customer(ctx, c.ID)
 	if err != nil {
 		return err
 	}
-	return c.print(found, func(w io.Writer) { describe(w, found) })
+	changes, err := c.client().CustomerChanges(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.print(history{found, changes}, func(w io.Writer) {
+		describe(w, found)
+		describeChanges(w, changes)
+	})
 }
 
 func describe(w io.Writer, c apiclient.Customer) {
@@ -137,6 +144,7 @@ type opsCommand struct {
 	Providers providersCommand `cmd:"" help:"Show the health of the providers and what waits for them."`
 	Retry     retryCommand     `cmd:"" help:"Try a waiting step now."`
 	Skip      skipCommand      `cmd:"" help:"Go on without a waiting step."`
+	Redeliver redeliverCommand `cmd:"" help:"Send changes to the app's webhook again."`
 }
 
 type attentionCommand struct{ api }
@@ -162,6 +170,9 @@ func (c *attentionCommand) Run(ctx context.Context) error {
 
 // toResolve says what ends a wait.
 func toResolve(i apiclient.Attention) string {
+	if i.ChangeSeq != 0 {
+		return fmt.Sprintf("starter ops redeliver %d", i.ChangeSeq)
+	}
 	if i.Step != "" && i.CustomerID != "" {
 		return fmt.Sprintf("starter ops retry|skip %s %s", i.CustomerID, i.Step)
 	}
