@@ -52,7 +52,8 @@ func (d *Delivery) DeliverChange(ctx context.Context, in workflows.DeliveryInput
 		return err
 	}
 	if !d.takeTurn(ctx) {
-		return undelivered(ctx, &feed.PostError{Code: codeNoTurn, RetryAfter: 5*time.Second + rand.N(10*time.Second)})
+		spread := rand.N(10 * time.Second) //nolint:gosec // spreading load needs no secrecy
+		return undelivered(ctx, &feed.PostError{Code: codeNoTurn, RetryAfter: workflows.DeliveryBackoff(1) + spread})
 	}
 	defer func() { <-d.turns }()
 	return undelivered(ctx, d.webhook.Post(ctx, change))

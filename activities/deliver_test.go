@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
@@ -63,7 +62,7 @@ func (d delivery) deliver(seq int64) error {
 func TestAChangeThatIsSentAgainHasTheSameID(t *testing.T) {
 	t.Parallel()
 	ids := make(chan string, 2)
-	d := setupDelivery(t, func(_ http.ResponseWriter, r *http.Request) { ids <- r.Header.Get("webhook-id") })
+	d := setupDelivery(t, func(_ http.ResponseWriter, r *http.Request) { ids <- r.Header.Get("Webhook-Id") })
 	require.NoError(t, d.deliver(1))
 	require.NoError(t, d.deliver(1))
 	first := <-ids
@@ -130,7 +129,7 @@ func TestAnAppThatHangsIsNotGivenMoreAndMore(t *testing.T) {
 	require.GreaterOrEqual(t, failure.NextRetryDelay(), 5*time.Second)
 	close(over)
 	for range activities.MaxPosts {
-		assert.NoError(t, <-ended)
+		require.NoError(t, <-ended)
 	}
 	require.NoError(t, d.deliver(1))
 }

@@ -57,7 +57,7 @@ func startApp(t *testing.T) app {
 			return
 		}
 		select {
-		case a.posts <- r.Header.Get("webhook-id"):
+		case a.posts <- r.Header.Get("Webhook-Id"):
 		case <-r.Context().Done():
 			return
 		}

@@ -107,7 +107,7 @@ func TestAChangeHasOneWebhookID(t *testing.T) {
 
 	ids := make([]string, 3)
 	for i, p := range a.got() {
-		ids[i] = p.header.Get("webhook-id")
+		ids[i] = p.header.Get("Webhook-Id")
 	}
 	require.Equal(t, ids[0], ids[1])
 	require.NotEqual(t, ids[0], ids[2])

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"testing"
@@ -59,14 +60,37 @@ func TestALongPollIsAnsweredByTheNextChange(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.tell(t, "u_1")
-	answered := make(chan reply)
-	go func() { answered <- b.call(t, "GET", "/v1/changes?after=1&wait_ms=30000", appKey, "") }()
-	b.awaitPoll(t)
+	answered := b.poll(t, 1)
 	b.tell(t, "u_2")
 
 	changes, next := listed(t, <-answered)
 	require.Equal(t, []string{"2 u_2"}, changes)
 	require.Equal(t, 2, next)
+}
+
+// poll asks for changes, and returns once that waits.
+func (b bundle) poll(t *testing.T, after int) <-chan reply {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/v1/changes?after=%d&wait_ms=30000", b.url, after), nil)
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+appKey)
+	answered := make(chan reply, 1)
+	go func() {
+		defer close(answered)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer response.Body.Close()
+		r := reply{status: response.StatusCode, header: response.Header}
+		if err := json.NewDecoder(response.Body).Decode(&r.body); err != nil {
+			t.Error(err)
+		}
+		answered <- r
+	}()
+	b.awaitPoll(t)
+	return answered
 }
 
 // awaitPoll waits until somebody waits for a change.
@@ -100,9 +124,7 @@ func TestAPollEndsWithItsClient(t *testing.T) {
 func TestPollsEndWithTheProcess(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	answered := make(chan reply)
-	go func() { answered <- b.call(t, "GET", "/v1/changes?wait_ms=30000", appKey, "") }()
-	b.awaitPoll(t)
+	answered := b.poll(t, 0)
 
 	b.stop()
 	changes, next := listed(t, <-answered)
