@@ -168,7 +168,7 @@ func (s *story) canceledInTheSameSecond(ctx context.Context) error {
 	}
 	for _, c := range told {
 		if c.Type == "subscription.changed" {
-			s.sayf("  %-4d %s  %s", c.Seq, c.At.UTC().Format(time.TimeOnly), c.Data.Status)
+			s.sayf("  %-4d %s  %s", c.Seq, c.At.UTC().Format(time.TimeOnly), c.Status())
 		}
 	}
 	return nil
