@@ -66,7 +66,7 @@ verify: build ## check that what is made from the code is up to date
 
 .PHONY: histories
 histories: tools ## play the scenarios on real servers and record their histories for the replay test
-	go test -count=1 ./worker -run TestScenarios -record $(CURDIR)/workflows/testdata/histories
+	go test -count=1 ./worker -run "TestScenarios|TestAChange" -record $(CURDIR)/workflows/testdata/histories
 
 # A provider's documents are not ours to publish, so they are given and not kept here.
 .PHONY: specs

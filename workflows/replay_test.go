@@ -23,6 +23,7 @@ func scenarios() []string {
 		"backfill", "backfill-outage", "backfill-paypal", "drift",
 		"sync-straight", "sync-marked-again", "sync-both", "sync-outage", "sync-retried", "sync-skipped", "sync-now", "sync-approval",
 		"sync-continued",
+		"delivery", "delivery-given-up", "delivery-asked-for",
 	}
 }
 
@@ -38,6 +39,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflowWithOptions(workflows.RepairSweep, workflow.RegisterOptions{Name: workflows.NameRepairSweep})
 			replayer.RegisterWorkflowWithOptions(workflows.SubscriptionBackfill, workflow.RegisterOptions{Name: workflows.NameSubscriptionBackfill})
 			replayer.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
+			replayer.RegisterWorkflowWithOptions(workflows.ChangeDelivery, workflow.RegisterOptions{Name: workflows.NameChangeDelivery})
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, filepath.Join(histories, scenario+".json")))
 		})
 	}
