@@ -91,7 +91,7 @@ func TestSubscriptionsFollowStripeWhateverHappensToEvents(t *testing.T) {
 	require.NoError(t, b.Simulator.StripeWebhooks().SetFaults(simulator.WebhookFaults{
 		Loss: 0.3, Duplicate: 0.3, JitterMS: 300, Reorder: 8,
 	}))
-	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // repeatable, not unpredictable
+	random := rand.New(rand.NewPCG(7, 7))
 	for _, id := range all {
 		b.subscribe(t, stripe[id])
 	}
