@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"time"
 
 	stripewebhook "github.com/stripe/stripe-go/v76/webhook"
@@ -29,10 +31,20 @@ type StripeConfig struct {
 // Stripe tells Stripe's webhooks from everybody else's, and reads whom they are about.
 type Stripe struct{ cfg StripeConfig }
 
-// NewStripe makes a reader of Stripe's webhooks. Its error says that there is no secret.
+// stripeSecret is what Stripe's signing secrets look like. An empty one, as a comma too many makes
+// it, would be one that everybody knows.
+var stripeSecret = regexp.MustCompile(`^whsec_[!-~]+$`)
+
+// NewStripe makes a reader of Stripe's webhooks. Its error says what is wrong with the secrets, and
+// quotes none.
 func NewStripe(cfg StripeConfig) (*Stripe, error) {
 	if len(cfg.Secrets)+len(cfg.ConnectSecrets) == 0 {
 		return nil, errors.New("stripe webhooks: no signing secret is given; Stripe shows it beside the endpoint's URL")
+	}
+	for _, secret := range slices.Concat(cfg.Secrets, cfg.ConnectSecrets) {
+		if !stripeSecret.MatchString(secret) {
+			return nil, errors.New("stripe webhooks: each signing secret must be whsec_… without spaces, as Stripe shows it beside the endpoint's URL")
+		}
 	}
 	return &Stripe{cfg}, nil
 }

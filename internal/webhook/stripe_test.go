@@ -178,6 +178,18 @@ func TestStripeWithoutASecret(t *testing.T) {
 	require.ErrorContains(t, err, "no signing secret is given")
 }
 
+// A comma too many in the setting makes an empty secret, with which everybody could sign.
+func TestStripeSecretsThatCannotBeStripes(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []string{"", " ", " whsec_2", "whsec_", "whsec_a b", "we_1hunter2", "sk_live_hunter2"} {
+		for _, cfg := range []webhook.StripeConfig{{Secrets: []string{secret, wrong}}, {Secrets: []string{secret}, ConnectSecrets: []string{wrong}}} {
+			_, err := webhook.NewStripe(cfg)
+			require.ErrorContains(t, err, "whsec_", "%q", wrong)
+			require.NotContains(t, err.Error(), "hunter2")
+		}
+	}
+}
+
 // FuzzStripe sends what it likes. Nothing is ever read that was not signed, and nothing is read that
 // could not be stored.
 func FuzzStripe(f *testing.F) {
