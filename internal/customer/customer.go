@@ -149,10 +149,21 @@ func (p Profile) checkID() *FieldError {
 
 func (p Profile) checkEmail() *FieldError { return checkEmail(p.Email) }
 
-func checkEmail(email string) *FieldError {
+func checkEmail(email string) *FieldError { return CheckEmail("email", email) }
+
+// CheckEmail says what is wrong with the e-mail address that a field gives.
+func CheckEmail(field, email string) *FieldError {
 	parsed, err := mail.ParseAddress(email)
 	if err != nil || parsed.Address != email || len(email) > maxEmail {
-		return &FieldError{"email", fmt.Sprintf("must be one e-mail address of at most %d characters, without a display name", maxEmail)}
+		return &FieldError{field, fmt.Sprintf("must be one e-mail address of at most %d characters, without a display name", maxEmail)}
+	}
+	return nil
+}
+
+// CheckCountry says what is wrong with the country that a field gives.
+func CheckCountry(field, country string) *FieldError {
+	if !countryPattern.MatchString(country) {
+		return &FieldError{field, "must be a two-letter ISO 3166-1 code in capitals, such as US"}
 	}
 	return nil
 }
@@ -167,10 +178,10 @@ func checkName(name string) *FieldError {
 }
 
 func (p Profile) checkCountry() *FieldError {
-	if p.Country != "" && !countryPattern.MatchString(p.Country) {
-		return &FieldError{"country", "must be a two-letter ISO 3166-1 code in capitals, such as US"}
+	if p.Country == "" {
+		return nil
 	}
-	return nil
+	return CheckCountry("country", p.Country)
 }
 
 func (p Profile) checkPromoCode() *FieldError {

@@ -39,7 +39,7 @@ CREATE TABLE payee_pauses (
 );
 
 -- What a run had to say of a payee: a code, and what it means in this case, without personal data.
--- The same again is the same note with a later last date.
+-- The same code again is the same note with a later last date.
 CREATE TABLE payee_notes (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     payee_id   text NOT NULL REFERENCES payees (id),
@@ -48,10 +48,9 @@ CREATE TABLE payee_notes (
     first_date date NOT NULL,
     last_date  date NOT NULL,
     times      integer NOT NULL DEFAULT 1,
+    UNIQUE (payee_id, code),
     CHECK (first_date <= last_date)
 );
-
-CREATE INDEX payee_notes_by_payee ON payee_notes (payee_id, id);
 
 -- A connected account as it was seen last. Activities write it, people and rules read it.
 CREATE TABLE payee_accounts (
