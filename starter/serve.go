@@ -101,6 +101,7 @@ func watch(t *telemetry.Telemetry, pool *pgxpool.Pool) error {
 		t.WatchSteps(func(ctx context.Context) ([]step.Waiting, error) { return step.CountOpen(ctx, pool) }),
 		t.WatchHealth(func(ctx context.Context) ([]provider.Health, error) { return provider.NewHealthStore(pool).List(ctx) }),
 		t.WatchOutbox(func(ctx context.Context) (outbox.Backlog, error) { return outbox.Measure(ctx, pool) }),
+		t.WatchSyncs(func(ctx context.Context) ([]subscription.Backlog, error) { return subscription.Backlogs(ctx, pool) }),
 	)
 }
 

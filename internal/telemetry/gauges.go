@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 )
 
 const (
@@ -146,6 +147,42 @@ func (t *Telemetry) WatchOutbox(read func(context.Context) (outbox.Backlog, erro
 		return nil
 	}, depth, oldest)
 	return err
+}
+
+// WatchSyncs shows how many customers are to be read, from what subscription.Backlogs reads. All
+// replicas show the same.
+func (t *Telemetry) WatchSyncs(read func(context.Context) ([]subscription.Backlog, error)) error {
+	depth, errDepth := t.meter.Int64ObservableGauge("holdfast_subscription_backlog_depth",
+		metric.WithDescription("Customers whose subscriptions are to be read again, by provider."))
+	oldest, errOldest := t.meter.Float64ObservableGauge("holdfast_subscription_backlog_oldest_age", metric.WithUnit("s"),
+		metric.WithDescription("For how long the customer has been waiting to be read who waits longest, by provider; 0 when none does."))
+	if err := errors.Join(errDepth, errOldest); err != nil {
+		return err
+	}
+	syncs := newReading(t.gauges, "subscription_syncs", read)
+	_, err := t.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		if backlogs, ok := syncs.get(ctx); ok {
+			observeSyncs(o, depth, oldest, backlogs, time.Now())
+		}
+		return nil
+	}, depth, oldest)
+	return err
+}
+
+// observeSyncs shows zeros too: a provider without a backlog is not in the list.
+func observeSyncs(o metric.Observer, depth metric.Int64Observable, oldest metric.Float64Observable, backlogs []subscription.Backlog, now time.Time) {
+	for _, p := range providers() {
+		var waiting int64
+		var age time.Duration
+		for _, b := range backlogs {
+			if b.Provider == p {
+				waiting, age = b.Waiting, max(now.Sub(b.Oldest), 0)
+			}
+		}
+		of := metric.WithAttributes(attribute.String("provider", string(p)))
+		o.ObserveInt64(depth, waiting, of)
+		o.ObserveFloat64(oldest, age.Seconds(), of)
+	}
 }
 
 // WatchHealth shows what the fleet knows of each provider, from what provider.HealthStore.List

@@ -98,16 +98,24 @@ func (o *Outbox) Failed(ctx context.Context, attempts int) { o.failed.Add(ctx, i
 // Webhooks counts what became of webhooks: it is an httpapi.WebhookMeter.
 type Webhooks struct{ taken metric.Int64Counter }
 
-func newWebhooks(meter metric.Meter) (*Webhooks, error) {
+func newWebhooks(ctx context.Context, meter metric.Meter) (*Webhooks, error) {
 	taken, err := meter.Int64Counter("holdfast_webhooks",
 		metric.WithDescription("Webhooks that came in, by outcome: sync when a customer was marked to be read, unknown or dismissed when it "+
 			"is about nobody here, ignored, duplicate; refused when it will never be taken; unavailable when it has to be sent again."))
-	return &Webhooks{taken}, err
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range providers() {
+		for _, outcome := range []string{"sync", "unknown", "dismissed", "ignored", "duplicate", "refused", "unavailable"} {
+			taken.Add(ctx, 0, ofProvider(p, outcome)) // or the first ones would raise no rate
+		}
+	}
+	return &Webhooks{taken}, nil
 }
 
 // Webhook counts a webhook that was answered.
 func (w *Webhooks) Webhook(ctx context.Context, p provider.Name, outcome string) {
-	w.taken.Add(ctx, 1, metric.WithAttributes(attribute.String("provider", string(p)), attribute.String("outcome", outcome)))
+	w.taken.Add(ctx, 1, ofProvider(p, outcome))
 }
 
 // Sync counts reads of customers' subscriptions, and what passes find: it is an activities.SyncMeter

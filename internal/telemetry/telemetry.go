@@ -149,7 +149,7 @@ func (t *Telemetry) makeInstruments(ctx context.Context) error {
 	t.gauges, errs[3] = newGauges(t.meter, t.log)
 	t.attempts, errs[4] = newAttempts(t.meter)
 	t.Sync, errs[5] = newSync(ctx, t.meter)
-	t.Webhooks, errs[6] = newWebhooks(t.meter)
+	t.Webhooks, errs[6] = newWebhooks(ctx, t.meter)
 	return errors.Join(errs[:]...)
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/internal/telemetry"
 )
 
@@ -170,6 +171,35 @@ func TestOutboxBacklog(t *testing.T) {
 	got := series(t, tel)
 	require.Equal(t, "12", got["holdfast_outbox_depth"])
 	require.Equal(t, "90", got["holdfast_outbox_oldest_age_seconds"])
+}
+
+func TestCustomersWhoWaitToBeRead(t *testing.T) {
+	t.Parallel()
+	tel, _ := setup(t)
+	require.NoError(t, tel.WatchSyncs(func(context.Context) ([]subscription.Backlog, error) {
+		return []subscription.Backlog{{Provider: provider.Stripe, Waiting: 7, Oldest: time.Now().Add(-time.Hour)}}, nil
+	}))
+
+	got := series(t, tel)
+	require.Equal(t, "7", got[`holdfast_subscription_backlog_depth{provider="stripe"}`])
+	require.Regexp(t, `^360\d`, got[`holdfast_subscription_backlog_oldest_age_seconds{provider="stripe"}`])
+	require.Equal(t, "0", got[`holdfast_subscription_backlog_depth{provider="paypal"}`])
+	require.Equal(t, "0", got[`holdfast_subscription_backlog_oldest_age_seconds{provider="paypal"}`])
+}
+
+func TestWebhooksByOutcome(t *testing.T) {
+	t.Parallel()
+	tel, _ := setup(t)
+	require.Equal(t, "0", series(t, tel)[`holdfast_webhooks_total{outcome="unavailable",provider="stripe"}`], "or the first one would raise no rate")
+
+	tel.Webhooks.Webhook(t.Context(), provider.Stripe, "sync")
+	tel.Webhooks.Webhook(t.Context(), provider.PayPal, "refused")
+	tel.Webhooks.Webhook(t.Context(), provider.Stripe, "sync")
+
+	got := series(t, tel)
+	require.Equal(t, "2", got[`holdfast_webhooks_total{outcome="sync",provider="stripe"}`])
+	require.Equal(t, "1", got[`holdfast_webhooks_total{outcome="refused",provider="paypal"}`])
+	require.Equal(t, "0", got[`holdfast_webhooks_total{outcome="refused",provider="stripe"}`])
 }
 
 func TestProviderStates(t *testing.T) {
@@ -335,6 +365,7 @@ func everything(t *testing.T, tel *telemetry.Telemetry) {
 	tel.Sync.Read(t.Context(), provider.Stripe, "stored")
 	require.NoError(t, tel.WatchSteps(func(context.Context) ([]step.Waiting, error) { return nil, nil }))
 	require.NoError(t, tel.WatchOutbox(func(context.Context) (outbox.Backlog, error) { return outbox.Backlog{}, nil }))
+	require.NoError(t, tel.WatchSyncs(func(context.Context) ([]subscription.Backlog, error) { return nil, nil }))
 	require.NoError(t, tel.WatchHealth(func(context.Context) ([]provider.Health, error) {
 		return []provider.Health{{Provider: provider.Stripe, State: provider.StateUp}}, nil
 	}))
