@@ -97,7 +97,7 @@ func Start(ctx context.Context, cfg Config) (*Simulator, error) {
 		faults:         newFaults(cfg.Seed),
 		stopped:        make(chan struct{}),
 	}
-	s.stripe = newStripe(cfg.StripeKey, cfg.StripeRateLimit, s.stripeWebhooks)
+	s.stripe = newStripe(cfg, s.stripeWebhooks)
 	s.close = sync.OnceValue(s.shutDown)
 	s.stripeEndpoint = newEndpoint(s.front(s.stripe), cfg.Logger)
 	s.paypal = newPayPal(cfg, s.PayPalURL)
@@ -222,6 +222,7 @@ func (s *Simulator) Close() error { return s.close() }
 
 func (s *Simulator) shutDown() error {
 	close(s.stopped)
+	s.stripe.stop()
 	s.stripeWebhooks.close()
 	s.paypalWebhooks.close()
 	s.changing.Lock()

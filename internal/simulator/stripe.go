@@ -39,6 +39,7 @@ type Stripe struct {
 	subscriptionsOf map[string]*collection[*stripeSubscription]
 	rejectedEmails  map[string]string // address to error code
 	secrets         StripeWebhook     // that sign events
+	money           stripeMoney
 }
 
 // stripeOperation is the endpoint of one route. It checks the parameters and returns the work to
@@ -51,21 +52,24 @@ type stripeOperation func(stripeRequest) (stripeWork, *stripeError)
 type stripeWork func() (any, *stripeError)
 
 type stripeRequest struct {
-	id     string // the {id} of the path
-	params params
-	cause  stripeCause // of the events that it leads to
+	id      string // the {id} of the path
+	child   string // its {child}, if the path goes on to an object within that one
+	account string // the connected account that the request is about; empty for our own
+	params  params
+	cause   stripeCause // of the events that it leads to
 }
 
-func newStripe(key string, callsPerSecond int, webhooks *Webhooks) *Stripe {
+func newStripe(cfg Config, webhooks *Webhooks) *Stripe {
 	s := &Stripe{
 		routes:         http.NewServeMux(),
-		keys:           &stripeKeys{accepted: []string{key}},
-		limiter:        rate.NewLimiter(limitOf(callsPerSecond)),
+		keys:           &stripeKeys{accepted: []string{cfg.StripeKey}},
+		limiter:        rate.NewLimiter(limitOf(cfg.StripeRateLimit)),
 		idempotency:    &stripeIdempotency{answers: map[string]*stripeStored{}},
 		webhooks:       webhooks,
 		rejectedEmails: map[string]string{},
 
 		subscriptionsOf: map[string]*collection[*stripeSubscription]{},
+		money:           newStripeMoney(cfg.Seed),
 	}
 	s.routes.HandleFunc("/", unknownRoute)
 	s.serveBalance()
@@ -75,6 +79,9 @@ func newStripe(key string, callsPerSecond int, webhooks *Webhooks) *Stripe {
 	s.servePaymentMethods()
 	s.serveSubscriptions()
 	s.serveInvoices()
+	s.serveAccounts()
+	s.serveTransfers()
+	s.servePayouts()
 	s.serveEvents()
 	return s
 }
@@ -120,7 +127,7 @@ func (s *Stripe) handle(pattern string, operation stripeOperation) {
 			return
 		}
 		work, problem := operation(stripeRequest{
-			id: r.PathValue("id"), params: params,
+			id: r.PathValue("id"), child: r.PathValue("child"), account: r.Header.Get("Stripe-Account"), params: params,
 			cause: stripeCause{ID: nullable(w.Header().Get("Request-Id")), IdempotencyKey: nullable(s.idempotencyKey(r))},
 		})
 		if problem != nil {

@@ -16,17 +16,38 @@ type stripeAmount struct {
 	SourceTypes map[string]int64 `json:"source_types"`
 }
 
-// serveBalance answers GET /v1/balance, the cheapest read there is: it tells that the API and the
-// key work. No money moves yet, so it is zero.
+// serveBalance answers GET /v1/balance, of our own or of a connected account. It is also the cheapest
+// read there is: it tells that the API and the key work.
 func (s *Stripe) serveBalance() {
-	s.handle("GET /v1/balance", func(r stripeRequest) (stripeWork, *stripeError) {
+	s.handle("GET /v1/balance", s.ofAccount(func(r stripeRequest) (stripeWork, *stripeError) {
 		if problem := r.params.only(nil); problem != nil {
 			return nil, problem
 		}
-		nothing := []stripeAmount{{Currency: "usd", SourceTypes: map[string]int64{"card": 0}}}
-		balance := stripeBalance{
-			Object: "balance", Available: nothing, ConnectReserved: nothing, InstantAvailable: nothing, Pending: nothing,
+		return func() (any, *stripeError) {
+			if a, ok := s.money.accounts.get(r.account); ok {
+				return balanceOf(a.wallet, a.Currency), nil
+			}
+			return balanceOf(s.money.platform, stripeCurrency), nil
+		}, nil
+	}))
+}
+
+// balanceOf shows what is in a wallet, and the holder's own currency even if there is nothing of it.
+func balanceOf(w stripeWallet, own string) stripeBalance {
+	b := stripeBalance{Object: "balance"}
+	for _, currency := range w.currencies(own) {
+		f := stripeFunds{}
+		if held, ok := w[currency]; ok {
+			f = *held
 		}
-		return func() (any, *stripeError) { return balance, nil }, nil
-	})
+		b.Available = append(b.Available, cardAmount(f.available, currency))
+		b.Pending = append(b.Pending, cardAmount(f.pending, currency))
+		b.InstantAvailable = append(b.InstantAvailable, cardAmount(f.instantAvailable(), currency))
+		b.ConnectReserved = append(b.ConnectReserved, cardAmount(0, currency))
+	}
+	return b
+}
+
+func cardAmount(amount int64, currency string) stripeAmount {
+	return stripeAmount{Amount: amount, Currency: currency, SourceTypes: map[string]int64{"card": amount}}
 }

@@ -56,15 +56,15 @@ type stripeList[T any] struct {
 
 // listQuery is what every list call understands.
 type listQuery struct {
-	limit          int
-	startingAfter  string // the object that comes right before the page; empty begins with the newest
-	endingBefore   string // the object that comes right after the page
-	oldest, newest int64  // bounds of created, both included
+	limit         int
+	startingAfter string // the object that comes right before the page; empty begins with the newest
+	endingBefore  string // the object that comes right after the page
+	created       timeRange
 }
 
 // withListParams are the parameters of a list call: its own, and those that every list has.
 func withListParams(own map[string]paramKind) map[string]paramKind {
-	all := map[string]paramKind{"limit": aText, "starting_after": aText, "ending_before": aText, "created": aHash}
+	all := map[string]paramKind{"limit": aText, "starting_after": aText, "ending_before": aText, "created": aRange}
 	maps.Copy(all, own)
 	return all
 }
@@ -75,40 +75,53 @@ func readListQuery(p params) (listQuery, *stripeError) {
 	if problem != nil {
 		return listQuery{}, problem
 	}
-	q := listQuery{
-		limit: int(limit), startingAfter: p.text("starting_after"), endingBefore: p.text("ending_before"),
-		oldest: math.MinInt64, newest: math.MaxInt64,
-	}
+	q := listQuery{limit: int(limit), startingAfter: p.text("starting_after"), endingBefore: p.text("ending_before")}
 	if q.startingAfter != "" && q.endingBefore != "" {
 		return listQuery{}, invalidRequest("parameters_exclusive", "ending_before",
 			"You may only specify one of these parameters: starting_after, ending_before.")
 	}
-	return q, q.readCreated(p.hash("created"))
+	q.created, problem = p.readRange("created")
+	return q, problem
 }
 
-func (q *listQuery) readCreated(created params) *stripeError {
-	problem := created.only(map[string]paramKind{"gt": aText, "gte": aText, "lt": aText, "lte": aText})
-	if problem != nil {
-		return problem
+// timeRange is from the oldest to the newest Unix second, both included.
+type timeRange struct{ oldest, newest int64 }
+
+func (r timeRange) includes(moment int64) bool { return r.oldest <= moment && moment <= r.newest }
+
+// always is the range of all times.
+func always() timeRange { return timeRange{oldest: math.MinInt64, newest: math.MaxInt64} }
+
+// readRange reads one moment, or the bounds of a range; all times if it was not given.
+func (p params) readRange(param string) (timeRange, *stripeError) {
+	r := always()
+	bounds := p.hash(param)
+	if p.has(param) && bounds == nil {
+		moment, problem := p.integer(param, 0, math.MaxInt32, 0)
+		return timeRange{oldest: moment, newest: moment}, problem
 	}
-	for name := range created {
-		moment, problem := created.integer(name, 0, math.MaxInt32, 0)
+	problem := bounds.only(map[string]paramKind{"gt": aText, "gte": aText, "lt": aText, "lte": aText})
+	if problem != nil {
+		return r, problem
+	}
+	for name := range bounds {
+		moment, problem := bounds.integer(name, 0, math.MaxInt32, 0)
 		if problem != nil {
-			problem.Param = "created[" + name + "]"
-			return problem
+			problem.Param = param + "[" + name + "]"
+			return r, problem
 		}
 		switch name {
 		case "gt":
-			q.oldest = max(q.oldest, moment+1)
+			r.oldest = max(r.oldest, moment+1)
 		case "gte":
-			q.oldest = max(q.oldest, moment)
+			r.oldest = max(r.oldest, moment)
 		case "lt":
-			q.newest = min(q.newest, moment-1)
+			r.newest = min(r.newest, moment-1)
 		case "lte":
-			q.newest = min(q.newest, moment)
+			r.newest = min(r.newest, moment)
 		}
 	}
-	return nil
+	return r, nil
 }
 
 // page lists what is kept by the filter, newest first: from behind the object that the query starts
@@ -121,7 +134,7 @@ func (c *collection[T]) page(q listQuery, url, kind string, keep func(T) bool) (
 		return list, problem
 	}
 	for object := range candidates {
-		if object.createdAt() < q.oldest || object.createdAt() > q.newest || !keep(object) {
+		if !q.created.includes(object.createdAt()) || !keep(object) {
 			continue
 		}
 		if len(list.Data) == q.limit {

@@ -19,8 +19,9 @@ type params map[string]any
 type paramKind int
 
 const (
-	aText paramKind = iota
-	aHash           // or an empty text, which unsets it
+	aText  paramKind = iota
+	aHash            // or an empty text, which unsets it
+	aRange           // a number, or a hash of bounds such as "gte"
 )
 
 // readParams reads the body of a POST and the query of any other request.
@@ -105,6 +106,7 @@ func (p params) only(allowed map[string]paramKind) *stripeError {
 		switch {
 		case !known:
 			return invalidRequest("parameter_unknown", name, "Received unknown parameter: "+name)
+		case kind == aRange: // readRange complains
 		case kind == aText && isHash:
 			return invalidRequest("", name, "Invalid string: "+name)
 		case kind == aHash && !isHash && value != "":

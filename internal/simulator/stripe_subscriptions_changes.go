@@ -7,11 +7,13 @@ import (
 	"fmt"
 )
 
-// happening is the moment at which something happens, and the request that led to it. All events of
-// it have the same second, as Stripe's have.
+// happening is the moment at which something happens, the request that led to it, and the connected
+// account that it happens on, empty for our own. All events of it have the same second, as Stripe's
+// have.
 type happening struct {
-	at    int64
-	cause stripeCause
+	at      int64
+	cause   stripeCause
+	account string
 }
 
 // news is an event that is to be published, about an object as it is then.
@@ -26,7 +28,7 @@ func (s *Stripe) tell(now happening, eventType string, object any) {
 
 func (s *Stripe) tellChange(now happening, eventType string, object any, previous json.RawMessage) {
 	e := s.newEvent(eventType, stripeEventData{Object: rendered(object), PreviousAttributes: previous})
-	e.Created, e.Request = now.at, now.cause
+	e.Created, e.Request, e.Account = now.at, now.cause, now.account
 	s.publish(e)
 }
 
