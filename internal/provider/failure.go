@@ -38,6 +38,23 @@ const (
 	OutcomeUnknown Class = "outcome_unknown"
 	// NotFound is a definite "there is no such object".
 	NotFound Class = "not_found"
+	// Held means that money may have moved and nothing tells whether it did: nothing is sent again
+	// and nothing is given back until a person has looked.
+	Held Class = "held"
+)
+
+// Matter says who has to do something about a rejection that concerns a payout, as far as its code
+// tells. The empty one is nobody's: the payout ends, and the next one may go through.
+type Matter string
+
+const (
+	// MatterPayee is about where the money was to go: the payee has to put it right. Several in a row
+	// to the same destination pause the payee.
+	MatterPayee Matter = "payee"
+	// MatterOurs is about the platform's own funds: the payout waits for them.
+	MatterOurs Matter = "ours"
+	// MatterInstant is about the instant method alone: a standard payout may go through.
+	MatterInstant Matter = "instant"
 )
 
 // Codes of our own, beside the providers'.
@@ -55,6 +72,7 @@ type Failure struct {
 	Provider   Name
 	Class      Class
 	Code       string        // the provider's own code, such as "balance_insufficient", or one of ours
+	Matter     Matter        // whose it is to put right, if it rejects a payout
 	Param      string        // the request field that the provider complained about, if it named one
 	Status     int           // the HTTP status; zero when there was no answer
 	RequestID  string        // what to quote to the provider's support

@@ -14,11 +14,15 @@ import (
 	"time"
 
 	stripego "github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/account"
 	"github.com/stripe/stripe-go/v76/balance"
 	"github.com/stripe/stripe-go/v76/customer"
+	"github.com/stripe/stripe-go/v76/payout"
 	"github.com/stripe/stripe-go/v76/promotioncode"
 	"github.com/stripe/stripe-go/v76/subscription"
 	"github.com/stripe/stripe-go/v76/subscriptionitem"
+	"github.com/stripe/stripe-go/v76/transfer"
+	"github.com/stripe/stripe-go/v76/transferreversal"
 	"golang.org/x/time/rate"
 
 	"github.com/holdfast/holdfast/internal/provider"
@@ -59,6 +63,10 @@ type Client struct {
 	balances          balance.Client
 	subscriptions     subscription.Client
 	subscriptionItems subscriptionitem.Client
+	accounts          account.Client
+	transfers         transfer.Client
+	reversals         transferreversal.Client
+	payouts           payout.Client
 	pages             *rate.Limiter
 }
 
@@ -86,6 +94,10 @@ func New(cfg Config) (*Client, error) {
 		balances:          balance.Client{B: b, Key: cfg.SecretKey},
 		subscriptions:     subscription.Client{B: b, Key: cfg.SecretKey},
 		subscriptionItems: subscriptionitem.Client{B: b, Key: cfg.SecretKey},
+		accounts:          account.Client{B: b, Key: cfg.SecretKey},
+		transfers:         transfer.Client{B: b, Key: cfg.SecretKey},
+		reversals:         transferreversal.Client{B: b, Key: cfg.SecretKey},
+		payouts:           payout.Client{B: b, Key: cfg.SecretKey},
 		pages:             rate.NewLimiter(pagesPerSecond, pagesPerSecond),
 	}, nil
 }
@@ -159,9 +171,10 @@ func newBackend(cfg Config) stripego.Backend {
 
 // request is one call, as far as its failures depend on it.
 type request struct {
-	route string // the path without ids
-	write bool
-	probe bool
+	route   string // the path without ids
+	write   bool
+	probe   bool
+	account bool // it is about a connected account, or speaks for one
 }
 
 // run makes the call within its time, under a context that records it, and classifies its failure.
@@ -171,7 +184,7 @@ func (c *Client) run(ctx context.Context, r request, do func(context.Context) er
 	defer cancel()
 	call := &provider.Call{Route: r.route, Probe: r.probe}
 	if err := do(provider.WithCall(ctx, call)); err != nil {
-		return classify(err, call.Record(), r.write)
+		return classify(err, call.Record(), r)
 	}
 	return nil
 }

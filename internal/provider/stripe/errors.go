@@ -18,11 +18,16 @@ type rule struct {
 	code   stripego.ErrorCode
 	status int
 	kind   stripego.ErrorType
+	param  string
+	route  string
 	// object limits the rule to complaints about the object in the request's path, as against one
 	// that a parameter names.
 	object bool
+	// account limits the rule to requests about a connected account.
+	account bool
 
-	class provider.Class
+	class  provider.Class
+	matter provider.Matter
 	// name is the failure's code when Stripe gives none.
 	name string
 }
@@ -31,6 +36,10 @@ type rule struct {
 // A code that is not here is told by its status, and any other 4xx is a refusal. (Codes:
 // stripe.com/docs/error-codes. What keeps an idempotency key usable: docs.stripe.com/error-low-level.)
 var rules = []rule{
+	// A connected account that is not ours, or no longer: that account's matter, and no reason for
+	// everybody's steps to wait.
+	{code: stripego.ErrorCodeAccountInvalid, account: true, class: provider.Rejected, matter: provider.MatterPayee},
+
 	// Ours to put right: nothing was done, and everybody's steps wait.
 	{code: stripego.ErrorCodeAPIKeyExpired, class: provider.Misconfigured},
 	{code: stripego.ErrorCodePlatformAPIKeyExpired, class: provider.Misconfigured},
@@ -49,42 +58,90 @@ var rules = []rule{
 	// The key was used with other parameters: a person looks before anything is sent again.
 	{kind: stripego.ErrorTypeIdempotency, class: provider.Rejected, name: CodeIdempotencyError},
 
+	// There is no such destination.
+	{code: stripego.ErrorCodeResourceMissing, route: payoutsRoute, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeResourceMissing, route: transfersRoute, param: "destination", class: provider.Rejected, matter: provider.MatterPayee},
+
 	// There is no such object, or none that a parameter names.
 	{code: stripego.ErrorCodeResourceMissing, status: http.StatusNotFound, object: true, class: provider.NotFound},
 	{code: stripego.ErrorCodeResourceMissing, class: provider.Rejected},
 
-	// Refusals of a payout or a transfer. Which of them concern the payee, our funds or the instant
-	// method is for the payout's own rules to say.
+	// The platform's balance does not cover a transfer. (A payout or a reversal that is refused so is
+	// about the balance of the connected account.)
+	{code: stripego.ErrorCodeBalanceInsufficient, route: transfersRoute, class: provider.Rejected, matter: provider.MatterOurs},
+	{code: stripego.ErrorCodeInsufficientFunds, route: transfersRoute, class: provider.Rejected, matter: provider.MatterOurs},
 	{code: stripego.ErrorCodeBalanceInsufficient, class: provider.Rejected},
 	{code: stripego.ErrorCodeInsufficientFunds, class: provider.Rejected},
-	{code: stripego.ErrorCodeInstantPayoutsUnsupported, class: provider.Rejected},
-	{code: stripego.ErrorCodeInstantPayoutsLimitExceeded, class: provider.Rejected},
-	{code: stripego.ErrorCodeInstantPayoutsCurrencyDisabled, class: provider.Rejected},
-	{code: stripego.ErrorCodeInstantPayoutsConfigDisabled, class: provider.Rejected},
-	{code: stripego.ErrorCodePayoutsNotAllowed, class: provider.Rejected},
-	{code: stripego.ErrorCodePayoutsLimitExceeded, class: provider.Rejected},
-	{code: stripego.ErrorCodeBankAccountBadRoutingNumbers, class: provider.Rejected},
-	{code: stripego.ErrorCodeBankAccountDeclined, class: provider.Rejected},
-	{code: stripego.ErrorCodeBankAccountExists, class: provider.Rejected},
-	{code: stripego.ErrorCodeBankAccountRestricted, class: provider.Rejected},
-	{code: stripego.ErrorCodeBankAccountUnusable, class: provider.Rejected},
-	{code: stripego.ErrorCodeBankAccountUnverified, class: provider.Rejected},
-	{code: stripego.ErrorCodeBankAccountVerificationFailed, class: provider.Rejected},
-	{code: stripego.ErrorCodeAccountClosed, class: provider.Rejected},
-	{code: stripego.ErrorCodeNoAccount, class: provider.Rejected},
-	{code: stripego.ErrorCodeDebitNotAuthorized, class: provider.Rejected},
+
+	// The instant method is refused, and a standard payout may go through.
+	{code: stripego.ErrorCodeInstantPayoutsUnsupported, class: provider.Rejected, matter: provider.MatterInstant},
+	{code: stripego.ErrorCodeInstantPayoutsLimitExceeded, class: provider.Rejected, matter: provider.MatterInstant},
+	{code: stripego.ErrorCodeInstantPayoutsCurrencyDisabled, class: provider.Rejected, matter: provider.MatterInstant},
+	{code: stripego.ErrorCodeInstantPayoutsConfigDisabled, class: provider.Rejected, matter: provider.MatterInstant},
+
+	// The destination cannot receive: refusals of a transfer or a payout, and why payouts failed later
+	// (docs.stripe.com/api/payouts/failures).
+	{code: stripego.ErrorCodeAccountClosed, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeAccountNumberInvalid, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeBankAccountBadRoutingNumbers, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeBankAccountDeclined, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeBankAccountRestricted, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeBankAccountUnusable, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeBankAccountUnverified, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeBankAccountVerificationFailed, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeDebitNotAuthorized, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeInvalidCardType, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeNoAccount, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodePayoutsNotAllowed, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: stripego.ErrorCodeRoutingNumberInvalid, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: codeTransfersIncapable, class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeAccountFrozen), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeBankOwnershipChanged), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeCouldNotProcess), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeDeclined), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeIncorrectAccountHolderAddress), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeIncorrectAccountHolderName), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeIncorrectAccountHolderTaxID), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeInvalidAccountNumber), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeInvalidCurrency), class: provider.Rejected, matter: provider.MatterPayee},
+	{code: failed(stripego.PayoutFailureCodeUnsupportedCard), class: provider.Rejected, matter: provider.MatterPayee},
+
+	// Refusals of this one movement.
 	{code: stripego.ErrorCodeAmountTooLarge, class: provider.Rejected},
 	{code: stripego.ErrorCodeAmountTooSmall, class: provider.Rejected},
+	{code: stripego.ErrorCodePayoutsLimitExceeded, class: provider.Rejected},
+	{code: stripego.ErrorCodeTransfersNotAllowed, class: provider.Rejected},
+	{code: stripego.ErrorCodeBankAccountExists, class: provider.Rejected},
 }
+
+// codeTransfersIncapable is Stripe's refusal of a transfer to an account that lacks the capability to
+// take one. stripe-go does not name it.
+const codeTransfersIncapable stripego.ErrorCode = "insufficient_capabilities_for_transfer"
+
+// failed is the code of a payout that failed, which has the meaning of the same code in a refusal.
+func failed(code stripego.PayoutFailureCode) stripego.ErrorCode { return stripego.ErrorCode(code) }
 
 // CodeIdempotencyError means that the key was used before with other parameters.
 const CodeIdempotencyError = "idempotency_error"
 
-func (r rule) matches(e *stripego.Error) bool {
+func (r rule) matches(e *stripego.Error, to request) bool {
 	return (r.code == "" || r.code == e.Code) &&
 		(r.status == 0 || r.status == e.HTTPStatusCode) &&
 		(r.kind == "" || r.kind == e.Type) &&
-		(!r.object || e.Param == "" || e.Param == "id")
+		(r.param == "" || r.param == e.Param) &&
+		(r.route == "" || r.route == to.route) &&
+		(!r.object || e.Param == "" || e.Param == "id") &&
+		(!r.account || to.account)
+}
+
+// matterOf is whose matter it is that a payout failed with this code after it was accepted.
+func matterOf(failure stripego.PayoutFailureCode) provider.Matter {
+	for _, r := range rules {
+		if r.code == failed(failure) && r.route == "" {
+			return r.matter
+		}
+	}
+	return ""
 }
 
 // errNotStripe is an answer that was read, and is not what Stripe answers.
@@ -102,7 +159,7 @@ func checkPage(page stripego.ListMeta, items int) error {
 // classify says what a failed call means: from what the transport saw, since stripe-go gives an
 // error of its own only for answers that it could read. Whatever is not understood leaves the
 // outcome of a write unknown.
-func classify(err error, seen provider.Record, write bool) *provider.Failure {
+func classify(err error, seen provider.Record, to request) *provider.Failure {
 	if refusal, ok := errors.AsType[*provider.Failure](err); ok { // the breaker's
 		return refusal
 	}
@@ -118,13 +175,14 @@ func classify(err error, seen provider.Record, write bool) *provider.Failure {
 	understood := errors.As(err, &answer) && answer.Type != ""
 	switch {
 	case seen.Status == 0:
-		f.Class, f.Code = unsettled(write && seen.Sent), provider.CodeNetwork
+		f.Class, f.Code = unsettled(to.write && seen.Sent), provider.CodeNetwork
 	case !understood:
-		f.Class, f.Code = unread(seen.Status, write), provider.CodeUnreadable
+		f.Class, f.Code = unread(seen.Status, to.write), provider.CodeUnreadable
 	case seen.Status >= http.StatusInternalServerError:
-		f.Class, f.Code = unsettled(write), code(answer, "")
+		f.Class, f.Code = unsettled(to.write), code(answer, "")
 	default:
-		f.Class, f.Code = refused(answer, seen, write)
+		refused := refusal(answer, seen, to)
+		f.Class, f.Matter, f.Code = refused.class, refused.matter, code(answer, refused.name)
 		f.Param = param(answer.Param)
 	}
 	return f
@@ -149,17 +207,17 @@ func unread(status int, write bool) provider.Class {
 	return unsettled(write)
 }
 
-// refused is the class and the code of a 4xx in Stripe's own words.
-func refused(answer *stripego.Error, seen provider.Record, write bool) (provider.Class, string) {
+// refusal is the line of the table for a 4xx in Stripe's own words.
+func refusal(answer *stripego.Error, seen provider.Record, to request) rule {
 	for _, r := range rules {
-		if r.matches(answer) {
-			return r.class, code(answer, r.name)
+		if r.matches(answer, to) {
+			return r
 		}
 	}
 	if seen.Header.Get("Stripe-Should-Retry") == "true" { // then it is no refusal, whatever the status
-		return unsettled(write), code(answer, "")
+		return rule{class: unsettled(to.write)}
 	}
-	return provider.Rejected, code(answer, "")
+	return rule{class: provider.Rejected}
 }
 
 // replayed says that the answer is the stored one of an earlier request under the same key.

@@ -38,6 +38,7 @@ type reply struct {
 	onWrite provider.Class
 	onRead  provider.Class
 	as      string // the failure's code; empty: Stripe's
+	matter  provider.Matter
 }
 
 func replies() []reply {
@@ -79,16 +80,44 @@ func replies() []reply {
 		{status: 503, kind: apiError, code: "lock_timeout", onWrite: unknown, onRead: transient},
 		{status: 504, kind: apiError, onWrite: unknown, onRead: transient, as: apiError},
 	}
-	for _, code := range []string{
-		"balance_insufficient", "insufficient_funds", "instant_payouts_unsupported", "instant_payouts_limit_exceeded",
-		"instant_payouts_currency_disabled", "instant_payouts_config_disabled", "payouts_not_allowed", "payouts_limit_exceeded",
-		"bank_account_bad_routing_numbers", "bank_account_declined", "bank_account_exists", "bank_account_restricted",
-		"bank_account_unusable", "bank_account_unverified", "bank_account_verification_failed", "account_closed", "no_account",
-		"debit_not_authorized", "amount_too_large", "amount_too_small",
+	for matter, codes := range map[provider.Matter][]string{
+		"": {
+			"balance_insufficient", "insufficient_funds", "payouts_limit_exceeded", "transfers_not_allowed",
+			"bank_account_exists", "amount_too_large", "amount_too_small",
+		},
+		provider.MatterInstant: instantCodes(),
+		provider.MatterPayee:   destinationCodes(),
 	} {
-		all = append(all, reply{status: 400, kind: invalid, code: code, onWrite: rejected, onRead: rejected})
+		for _, code := range codes {
+			all = append(all, reply{status: 400, kind: invalid, code: code, onWrite: rejected, onRead: rejected, matter: matter})
+		}
 	}
 	return all
+}
+
+func instantCodes() []string {
+	return []string{
+		"instant_payouts_unsupported", "instant_payouts_limit_exceeded", "instant_payouts_currency_disabled",
+		"instant_payouts_config_disabled",
+	}
+}
+
+// destinationCodes are the destination table: what is wrong with where the money was to go.
+func destinationCodes() []string {
+	return append(failureCodes(),
+		"account_number_invalid", "bank_account_bad_routing_numbers", "bank_account_declined", "bank_account_unusable",
+		"bank_account_unverified", "bank_account_verification_failed", "invalid_card_type", "payouts_not_allowed",
+		"routing_number_invalid", "insufficient_capabilities_for_transfer",
+	)
+}
+
+// failureCodes are those by which payouts fail later that are the payee's matter.
+func failureCodes() []string {
+	return []string{
+		"account_closed", "account_frozen", "bank_account_restricted", "bank_ownership_changed", "could_not_process",
+		"debit_not_authorized", "declined", "incorrect_account_holder_address", "incorrect_account_holder_name",
+		"incorrect_account_holder_tax_id", "invalid_account_number", "invalid_currency", "no_account", "unsupported_card",
+	}
 }
 
 // The message quotes an address, as Stripe's do.
@@ -109,7 +138,7 @@ func TestEveryAnswerHasAClass(t *testing.T) {
 				r.as = r.code
 			}
 			want := provider.Failure{
-				Provider: provider.Stripe, Code: r.as, Param: r.param, Status: r.status, RequestID: "req_9",
+				Provider: provider.Stripe, Code: r.as, Matter: r.matter, Param: r.param, Status: r.status, RequestID: "req_9",
 			}
 			if r.status >= 500 {
 				want.Param = ""
@@ -139,7 +168,7 @@ func requireFailure(t *testing.T, want provider.Failure, err error) {
 func TestEveryCodeOfTheTableIsTested(t *testing.T) {
 	t.Parallel()
 	tested := map[string]bool{}
-	for _, r := range replies() {
+	for _, r := range append(replies(), moneyReplies()...) {
 		tested[r.code] = true
 	}
 	for _, code := range stripe.Codes() {

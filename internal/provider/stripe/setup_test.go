@@ -65,6 +65,7 @@ type received struct {
 	query  url.Values
 	form   url.Values
 	header http.Header
+	raw    string // the body to the byte
 }
 
 // script is a server that gives one answer to everything, and keeps what it was asked.
@@ -85,7 +86,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	s.seen = append(s.seen, received{r.Method, r.URL.EscapedPath(), r.URL.Query(), form, r.Header.Clone()})
+	s.seen = append(s.seen, received{r.Method, r.URL.EscapedPath(), r.URL.Query(), form, r.Header.Clone(), string(body)})
 	s.mu.Unlock()
 	for name, value := range s.header {
 		w.Header().Set(name, value)

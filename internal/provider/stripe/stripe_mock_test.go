@@ -78,6 +78,64 @@ func exercises() []exercise {
 			_, _, err := c.PageSubscriptions(ctx, "sub_1")
 			return err
 		}},
+		{method: "GetAccount", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.GetAccount(ctx, "acct_1")
+			return err
+		}},
+		{method: "GetBalance", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.GetBalance(ctx, "")
+			return err
+		}},
+		{method: "GetBalance", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.GetBalance(ctx, "acct_1")
+			return err
+		}},
+		{method: "CreateTransfer", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.CreateTransfer(ctx, transferOf(9708), "k")
+			return err
+		}},
+		{method: "GetTransfer", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.GetTransfer(ctx, "tr_1")
+			return err
+		}},
+		{method: "ListTransfers", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ListTransfers(ctx, stripe.ListTransfersParams{})
+			return err
+		}},
+		{method: "ListTransfers", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ListTransfers(ctx, stripe.ListTransfersParams{
+				Destination: "acct_1", TransferGroup: "po_ours", CreatedFrom: time.Unix(1700000000, 0),
+			})
+			return err
+		}},
+		{method: "ReverseTransfer", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ReverseTransfer(ctx, "tr_1", 9708, "po_ours", "k")
+			return err
+		}},
+		{method: "ListReversals", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ListReversals(ctx, "tr_1")
+			return err
+		}},
+		{method: "CreatePayout", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.CreatePayout(ctx, "acct_1", payoutOf(9708), "k")
+			return err
+		}},
+		{method: "GetPayout", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.GetPayout(ctx, "acct_1", "po_1")
+			return err
+		}},
+		{method: "CancelPayout", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.CancelPayout(ctx, "acct_1", "po_1", "k")
+			return err
+		}},
+		{method: "ListPayouts", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ListPayouts(ctx, "acct_1", time.Time{})
+			return err
+		}},
+		{method: "ListPayouts", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ListPayouts(ctx, "acct_1", time.Unix(1700000000, 0))
+			return err
+		}},
 		{method: "Probe", call: func(ctx context.Context, c *stripe.Client) error { return c.Probe(ctx) }},
 	}
 }
