@@ -22,7 +22,7 @@ type Policy struct {
 	PayPalCostPercent int64
 
 	DestinationWait time.Duration // how long after a change of destination nothing is paid instantly
-	RefusalWait     time.Duration // the same after an instant payout was refused
+	RefusalWait     time.Duration // the same after an instant payout was refused: StripeDestination.InstantRefusedUntil comes from it
 }
 
 // Limits are those of one currency, in its minor units.
@@ -84,6 +84,9 @@ func (p Policy) validateLimits(c money.Currency) error {
 	}
 	if l.InstantCap > 0 && l.InstantMinimum == 0 {
 		return errors.New("InstantMinimum must be more than zero")
+	}
+	if l.PayPalCap > 0 && c != "usd" {
+		return errors.New("PayPalCap is for usd alone")
 	}
 	if l.PayPalCap > 0 && p.Terms(MethodPayPal, "", money.New(l.Minimum, c)).Net.Minor <= 0 {
 		return errors.New("Minimum must be more than PayPal's fee")

@@ -9,9 +9,6 @@ import (
 // instantCountry is where instant payouts are made.
 const instantCountry = "US"
 
-// payPalCurrency is the one that PayPal pays out here.
-const payPalCurrency money.Currency = "usd"
-
 // StripeDestination is a payee's connected account with its bank or card, as a look at it showed, and
 // what we know of payouts to it. The zero value is a payee without one.
 type StripeDestination struct {
@@ -27,9 +24,9 @@ type StripeDestination struct {
 	ExternalCurrency money.Currency
 	OffersInstant    bool // the bank or card takes instant payouts
 
-	PaidBefore       bool      // at least one payout to this very bank or card was paid
-	ChangedAt        time.Time // when anything about the destination last changed
-	InstantRefusedAt time.Time // when an instant payout to it was last refused; zero: never
+	PaidBefore          bool      // at least one payout to this very bank or card was paid
+	ChangedAt           time.Time // when anything about the destination last changed
+	InstantRefusedUntil time.Time // when what an instant payout's refusal forbids is over; zero: none was refused
 }
 
 // Problem is why nothing can be paid to the destination in a currency; empty when it can. It is asked
@@ -64,7 +61,7 @@ func payPalProblem(email string, c money.Currency, p Policy) Reason {
 		return BecauseNoDestination
 	case !isASCII(email):
 		return BecauseEmailNotASCII
-	case c != payPalCurrency || p.Currencies[c].PayPalCap == 0:
+	case p.Currencies[c].PayPalCap == 0:
 		return BecausePayPalNotInCurrency
 	default:
 		return ""
@@ -121,17 +118,11 @@ func (f Facts) NotInstant(p Policy) Reason {
 		return BecauseInstantNotOffered
 	case !d.PaidBefore:
 		return BecauseInstantNotYet
-	case f.within(d.ChangedAt, p.DestinationWait):
+	case !d.ChangedAt.IsZero() && f.AsOf.Before(d.ChangedAt.Add(p.DestinationWait)):
 		return BecauseDestinationChanged
-	case f.within(d.InstantRefusedAt, p.RefusalWait):
+	case f.AsOf.Before(d.InstantRefusedUntil):
 		return BecauseInstantRefused
 	default:
 		return ""
 	}
-}
-
-// within says whether something was less than so long ago. What is still to come, for a run that
-// executes late, counts as just now.
-func (f Facts) within(at time.Time, wait time.Duration) bool {
-	return !at.IsZero() && f.AsOf.Sub(at) < wait
 }
