@@ -1,5 +1,8 @@
 -- +goose Up
 
+-- Up to which date a payee's cycles were run; none: nothing before the payee came counts.
+ALTER TABLE payees ADD COLUMN last_cycle date;
+
 -- The payouts of one business date. One run per date, whoever starts it.
 CREATE TABLE payout_runs (
     date        date PRIMARY KEY,
@@ -253,3 +256,4 @@ DROP TABLE payout_shortfalls;
 DROP TABLE platform_funds;
 DROP TABLE payout_candidates;
 DROP TABLE payout_runs;
+ALTER TABLE payees DROP COLUMN last_cycle;
