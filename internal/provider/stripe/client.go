@@ -175,6 +175,7 @@ type request struct {
 	write   bool
 	probe   bool
 	account bool // it is about a connected account, or speaks for one
+	instant bool // it asks for an instant payout
 }
 
 // run makes the call within its time, under a context that records it, and classifies its failure.

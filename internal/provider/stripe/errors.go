@@ -25,6 +25,8 @@ type rule struct {
 	object bool
 	// account limits the rule to requests about a connected account.
 	account bool
+	// instant limits the rule to instant payouts.
+	instant bool
 
 	class  provider.Class
 	matter provider.Matter
@@ -78,6 +80,9 @@ var rules = []rule{
 	{code: stripego.ErrorCodeInstantPayoutsLimitExceeded, class: provider.Rejected, matter: provider.MatterInstant},
 	{code: stripego.ErrorCodeInstantPayoutsCurrencyDisabled, class: provider.Rejected, matter: provider.MatterInstant},
 	{code: stripego.ErrorCodeInstantPayoutsConfigDisabled, class: provider.Rejected, matter: provider.MatterInstant},
+	{code: stripego.ErrorCodePayoutsLimitExceeded, instant: true, class: provider.Rejected, matter: provider.MatterInstant},
+	{code: stripego.ErrorCodeAmountTooLarge, instant: true, class: provider.Rejected, matter: provider.MatterInstant},
+	{code: stripego.ErrorCodeAmountTooSmall, instant: true, class: provider.Rejected, matter: provider.MatterInstant},
 
 	// The destination cannot receive: refusals of a transfer or a payout, and why payouts failed later
 	// (docs.stripe.com/api/payouts/failures).
@@ -131,13 +136,14 @@ func (r rule) matches(e *stripego.Error, to request) bool {
 		(r.param == "" || r.param == e.Param) &&
 		(r.route == "" || r.route == to.route) &&
 		(!r.object || e.Param == "" || e.Param == "id") &&
-		(!r.account || to.account)
+		(!r.account || to.account) &&
+		(!r.instant || to.instant)
 }
 
 // matterOf is whose matter it is that a payout failed with this code after it was accepted.
 func matterOf(failure stripego.PayoutFailureCode) provider.Matter {
 	for _, r := range rules {
-		if r.code == failed(failure) && r.route == "" {
+		if r.code == failed(failure) && r.route == "" && !r.instant {
 			return r.matter
 		}
 	}

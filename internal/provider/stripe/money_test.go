@@ -442,6 +442,9 @@ func moneyReplies() []reply {
 		{status: 400, kind: invalid, code: "resource_missing", param: "destination"},
 		{status: 400, kind: invalid, code: "resource_missing", param: "external_account"},
 		{status: 404, kind: invalid, code: "resource_missing"},
+		{status: 400, kind: invalid, code: "amount_too_large"},
+		{status: 400, kind: invalid, code: "amount_too_small"},
+		{status: 400, kind: invalid, code: "payouts_limit_exceeded"},
 	}
 }
 
@@ -452,24 +455,32 @@ func TestWhoseMatterARefusalOfMoneyIs(t *testing.T) {
 		matter provider.Matter
 	}
 	var (
-		payees = meaning{rejected, provider.MatterPayee}
-		ours   = meaning{rejected, provider.MatterOurs}
-		nobody = meaning{rejected, ""}
-		wrong  = meaning{misconfigured, ""}
-		none   = meaning{notFound, ""}
+		payees  = meaning{rejected, provider.MatterPayee}
+		instant = meaning{rejected, provider.MatterInstant}
+		ours    = meaning{rejected, provider.MatterOurs}
+		nobody  = meaning{rejected, ""}
+		wrong   = meaning{misconfigured, ""}
+		none    = meaning{notFound, ""}
 	)
 	want := map[string][]meaning{ // in the order of moneyReplies
-		"CreateTransfer":  {ours, ours, wrong, payees, nobody, none},
-		"ReverseTransfer": {nobody, nobody, wrong, nobody, nobody, none},
-		"CreatePayout":    {nobody, nobody, payees, payees, payees, payees},
-		"CancelPayout":    {nobody, nobody, payees, nobody, nobody, none},
-		"GetAccount":      {nobody, nobody, payees, nobody, nobody, none},
-		"GetPayout":       {nobody, nobody, payees, nobody, nobody, none},
-		"GetTransfer":     {nobody, nobody, wrong, nobody, nobody, none},
+		"CreateTransfer":  {ours, ours, wrong, payees, nobody, none, nobody, nobody, nobody},
+		"ReverseTransfer": {nobody, nobody, wrong, nobody, nobody, none, nobody, nobody, nobody},
+		"CreatePayout":    {nobody, nobody, payees, payees, payees, payees, instant, instant, instant},
+		"standard":        {nobody, nobody, payees, payees, payees, payees, nobody, nobody, nobody},
+		"CancelPayout":    {nobody, nobody, payees, nobody, nobody, none, nobody, nobody, nobody},
+		"GetAccount":      {nobody, nobody, payees, nobody, nobody, none, nobody, nobody, nobody},
+		"GetPayout":       {nobody, nobody, payees, nobody, nobody, none, nobody, nobody, nobody},
+		"GetTransfer":     {nobody, nobody, wrong, nobody, nobody, none, nobody, nobody, nobody},
 	}
 	calls := moneyReads()
 	for name, write := range moneyWrites() {
 		calls[name] = func(ctx context.Context, c *stripe.Client) error { return write(ctx, c, "k") }
+	}
+	calls["standard"] = func(ctx context.Context, c *stripe.Client) error {
+		request := payoutOf(9708)
+		request.Method = stripe.MethodStandard
+		_, err := c.CreatePayout(ctx, "acct_1", request, "k")
+		return err
 	}
 	for name, meanings := range want {
 		for i, r := range moneyReplies() {

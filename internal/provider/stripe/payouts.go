@@ -84,7 +84,8 @@ func (c *Client) CreatePayout(ctx context.Context, account string, p PayoutReque
 		Metadata: ourIDs(p.PayoutID, p.PayeeID),
 	}
 	params.SetIdempotencyKey(key)
-	return c.onePayout(ctx, request{route: payoutsRoute, write: true, account: true}, account, params, c.payouts.New)
+	r := request{route: payoutsRoute, write: true, account: true, instant: p.Method == MethodInstant}
+	return c.onePayout(ctx, r, account, params, c.payouts.New)
 }
 
 // GetPayout reads a payout of a connected account. One that does not exist is NotFound.
