@@ -18,8 +18,6 @@ CREATE TABLE payees (
     instant_refused_until  timestamptz,
     -- Payouts in a row that the destination refused.
     rejections             integer NOT NULL DEFAULT 0 CHECK (rejections >= 0),
-    -- The date up to which the payee's cycles were run; no cycle before they came is ever due.
-    last_cycle             date NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')::date - 1,
     -- SHA-256 of what the app said last: the same again changes nothing.
     content_hash           bytea NOT NULL,
     created_at             timestamptz NOT NULL DEFAULT now(),
