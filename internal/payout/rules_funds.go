@@ -52,7 +52,7 @@ func WithinFunds(needs []Need, available money.Amount) (served int, missing mone
 			served = i + 1
 		}
 	}
-	if total.Minor <= available.Minor {
+	if served == len(needs) {
 		return served, money.Zero(available.Currency), nil
 	}
 	missing, err = total.Sub(available)
