@@ -17,6 +17,7 @@ import (
 const (
 	SubscriptionChanged = "subscription.changed"
 	OnboardingChanged   = "onboarding.changed"
+	PauseChanged        = "pause.changed"
 )
 
 // Change is something that the app is told. Seq rises by one from change to change, in the order in
