@@ -92,7 +92,7 @@ func loadFacts(ctx context.Context, db postgres.DB, ids []string, at time.Time, 
 
 // funds are what a payee's balance is made of. Nil is a balance that nothing was posted to.
 type funds struct {
-	anyDate int64 // all debits, and what gives them back: releases and write-offs
+	anyDate int64 // all debits, and the releases of claims
 	credits []credit
 }
 
@@ -102,14 +102,14 @@ type credit struct {
 	amount int64
 }
 
-// loadFunds reads what payees' balances are made of. A release takes a claim back and a write-off
-// debits, whenever they are made: neither is something that was earned on a date.
+// loadFunds reads what payees' balances are made of, as ledger.Payable has it for one cutoff. A release
+// takes a claim back whenever it is made: it is nothing that was earned on a date.
 func loadFunds(ctx context.Context, db postgres.DB, ids []string, exact func(Frequency) date.Date) (map[string]*funds, error) {
 	frequencies, since := make([]string, 0, len(Frequencies())), make([]date.Date, 0, len(Frequencies()))
 	for _, f := range Frequencies() {
 		frequencies, since = append(frequencies, string(f)), append(since, exact(f))
 	}
-	rows, err := db.Query(ctx, `SELECT p.id, CASE WHEN e.amount < 0 AND e.event NOT IN ('release', 'write_off') THEN greatest(e.dated, x.since) END,
+	rows, err := db.Query(ctx, `SELECT p.id, CASE WHEN e.amount < 0 AND e.event <> 'release' THEN greatest(e.dated, x.since) END,
 			sum(-e.amount)::bigint
 		FROM payees p JOIN unnest($2::text[], $3::date[]) AS x (frequency, since) ON x.frequency = p.schedule
 			JOIN ledger_entries e ON e.account = 'payee' AND e.owner = p.id AND e.currency = p.currency

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/ledger"
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/postgres"
 )
@@ -248,14 +249,11 @@ func mayMove(ctx context.Context, tx pgx.Tx, before, after Profile) error {
 	default:
 		return nil
 	}
-	holdings, err := loadHoldings(ctx, tx, before.ID, before.Currency)
-	if err != nil {
-		return err
+	held, err := ledger.PayeeHolds(ctx, tx, before.ID)
+	if err == nil && held {
+		err = &BusyError{Field: field}
 	}
-	if !holdings.Balance.IsZero() || !holdings.InPayout.IsZero() {
-		return &BusyError{Field: field}
-	}
-	return nil
+	return err
 }
 
 // moveDestination records that the payee's money goes elsewhere from now on: nothing that happened
