@@ -22,6 +22,7 @@ type commands struct {
 	Onboard   onboardCommand   `cmd:"" help:"Create a customer and wait until billing is ready."`
 	Status    statusCommand    `cmd:"" help:"Show how far a customer is."`
 	Sync      syncCommand      `cmd:"" help:"Read what a customer, or everybody, is subscribed to."`
+	Payouts   payoutsCommand   `cmd:"" help:"Run, show and decide about payouts."`
 	Ops       opsCommand       `cmd:"" help:"What operators do."`
 	Simulate  simulateCommand  `cmd:"" help:"Serve simulated providers, with faults that are switched while they run."`
 	Demo      demoCommand      `cmd:"" help:"Bring up a whole Holdfast on this machine and show the main job."`
