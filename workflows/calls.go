@@ -7,6 +7,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/internal/subscription"
@@ -38,6 +40,21 @@ const (
 	ActivityCompareStripePage = "CompareStripePage"
 	ActivityMarkUnread        = "MarkUnread"
 	ActivityCountHealed       = "CountHealed"
+
+	ActivityAdvancePayoutRun  = "AdvancePayoutRun"
+	ActivityDecidePayoutRun   = "DecidePayoutRun"
+	ActivityReadPlatformFunds = "ReadPlatformFunds"
+	ActivitySweepPayouts      = "SweepPayouts"
+
+	// The moves of a payout at Stripe, in their order.
+	ActivityPlanPayout       = "PlanPayout"
+	ActivityCheckDestination = "CheckDestination"
+	ActivitySendTransfer     = "SendTransfer"
+	ActivitySendPayout       = "SendPayout"
+	ActivityReadPayout       = "ReadPayout"
+	ActivityReverseTransfer  = "ReverseTransfer"
+	ActivityCancelPayout     = "CancelPayout"
+	ActivityResolvePayout    = "ResolvePayout"
 )
 
 // PlanInput asks what a customer's onboarding has to do, after storing the profile if one is given.
@@ -318,4 +335,77 @@ func call[Result any](ctx workflow.Context, activity string, input any) (Result,
 	var result Result
 	err := workflow.ExecuteActivity(ctx, activity, input).Get(ctx, &result)
 	return result, err
+}
+
+// PayoutRunNext is what a run does next.
+type PayoutRunNext string
+
+// What a run does next; empty: it goes on with the next slice.
+const (
+	RunWantsFunds     PayoutRunNext = "read_funds"      // it has to know what the platform has
+	RunWaitsForPerson PayoutRunNext = "wait_for_person" // it needs an approval, or is paused
+	RunOver           PayoutRunNext = "over"            // every payout has a workflow of its own
+)
+
+// PayoutRunStep is what one slice of a run did.
+type PayoutRunStep struct {
+	State      string        `json:"state"`
+	Looked     int           `json:"looked,omitempty"`
+	Planned    int           `json:"planned,omitempty"`
+	HandedOver int           `json:"handed_over,omitempty"`
+	Next       PayoutRunNext `json:"next,omitempty"`
+}
+
+// DecideRunInput carries a person's decision on a run to Postgres.
+type DecideRunInput struct {
+	Date     date.Date `json:"date"`
+	Decision string    `json:"decision"` // the name of the update
+	Actor    string    `json:"actor"`
+}
+
+// FundsInput asks what the platform has at a provider, for a step of a run.
+type FundsInput struct {
+	Date date.Date `json:"date"`
+	Step string    `json:"step"`
+}
+
+// StepPlatformFunds is the step of a run that reads what the platform has at Stripe, and StepPayout
+// the one of a payout that carries it out.
+const (
+	StepPlatformFunds = "stripe_funds"
+	StepPayout        = "stripe_payout"
+)
+
+// PayoutPlan is how a payout stands in Postgres, and what is to be done.
+type PayoutPlan struct {
+	Steps []PlannedStep `json:"steps,omitempty"`
+	Next  PayoutMove    `json:"next"`
+}
+
+// PayoutMove is what is to be done next with a payout, and when.
+type PayoutMove struct {
+	State payout.State `json:"state"`
+	// Do is the activity that does it; empty: there is nothing to do.
+	Do string `json:"do,omitempty"`
+	// At is the time to do it, unless there is news before; nil: now.
+	At *time.Time `json:"at,omitempty"`
+}
+
+// PayoutStepInput is the input of every move.
+type PayoutStepInput struct {
+	PayoutID string `json:"payout_id"`
+	Step     string `json:"step"`
+}
+
+// PayoutDecisionInput is a person's decision on a payout.
+type PayoutDecisionInput struct {
+	PayoutID string        `json:"payout_id"`
+	Decision DecisionInput `json:"decision"`
+}
+
+// onceOnStripe is for what a person waits for: they try again themselves.
+func onceOnStripe(ctx workflow.Context, summary string) workflow.Context {
+	options := workflow.GetActivityOptions(urgent(onStripe(ctx, summary)))
+	options.RetryPolicy = &temporal.RetryPolicy{MaximumAttempts: 1}
+	return workflow.WithActivityOptions(ctx, options)
 }

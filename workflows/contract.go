@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/holdfast/holdfast/internal/customer"
+	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/internal/subscription"
@@ -30,6 +32,11 @@ const (
 
 	NameSubscriptionBackfill = "SubscriptionBackfill"
 	NameSubscriptionDrift    = "SubscriptionDrift"
+
+	NamePayoutLauncher = "PayoutLauncher"
+	NamePayoutRun      = "PayoutRun"
+	NamePayout         = "Payout"
+	NamePayoutSweep    = "PayoutSweep"
 )
 
 // OnboardingID is the id of a customer's CustomerOnboarding.
@@ -40,6 +47,12 @@ func SyncID(customerID string) string { return subscription.WorkflowID(customerI
 
 // BackfillID is the id of a provider's SubscriptionBackfill.
 func BackfillID(p provider.Name) string { return "subscription-backfill/" + string(p) }
+
+// PayoutRunID is the id of a date's PayoutRun.
+func PayoutRunID(on date.Date) string { return "payout-run/" + on.String() }
+
+// PayoutID is the id of the Payout of a payout.
+func PayoutID(payoutID string) string { return "payout/" + payoutID }
 
 // DeliveryID is the id of the ChangeDelivery of a change.
 func DeliveryID(seq int64) string { return "change-delivery/" + strconv.FormatInt(seq, 10) }
@@ -53,12 +66,19 @@ const (
 	UpdateSkip   = "skip"   // CustomerOnboarding, StepInput → StatusResult: go on without a waiting step
 	UpdateEnsure = "ensure" // CustomerOnboarding, EnsureInput → StatusResult: returns when billing is ready or the wait ends
 
+	UpdateApprove = "approve" // PayoutRun, RunDecisionInput → PayoutRunResult: pay what was worked out
+	UpdatePause   = "pause"   // PayoutRun, the same: hand no more payouts over
+	UpdateResume  = "resume"  // PayoutRun, the same: go on
+	UpdateCancel  = "cancel"  // Payout, DecisionInput → PayoutResult: end it, if its money can still be kept back
+	UpdateResolve = "resolve" // Payout, DecisionInput → PayoutResult: end it as a person found out
+
 	UpdateSyncNow = "sync_now" // SubscriptionSync, SyncNowInput → SyncResult: reads now; returns when all is read or the wait ends
 
 	SignalChanged        = "changed"         // SubscriptionSync, no payload: what is known of the customer may be old
 	SignalProviderUp     = "provider_up"     // any workflow with parked steps, the provider's name
 	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
 	SignalRedeliver      = "redeliver"       // ChangeDelivery, no payload: send the change again
+	SignalProviderEvent  = "provider_event"  // Payout, no payload: the provider has something new to tell
 	SignalTrouble        = "trouble"         // ProviderGate, no payload: a step met trouble with the provider
 
 	QueryStatus   = "status"   // CustomerOnboarding → StatusResult
@@ -202,4 +222,48 @@ type GateState struct {
 	// Pause is how long the gate holds back should trouble come again soon after LastTrouble.
 	Pause       time.Duration `json:"pause,omitempty"`
 	LastTrouble time.Time     `json:"last_trouble,omitzero"`
+}
+
+// PayoutRunInput names the date whose payouts are to be made.
+type PayoutRunInput struct {
+	Date date.Date `json:"date"`
+	// Progress is what the run before had come to.
+	Progress *PayoutRunResult `json:"progress,omitempty"`
+}
+
+// PayoutRunResult is how far a date's run is: the answer of its query and its updates, and its result.
+// What becomes of the payouts is in Postgres.
+type PayoutRunResult struct {
+	Date       date.Date `json:"date"`
+	State      string    `json:"state"`
+	Looked     int       `json:"looked"`      // payees that were looked at
+	Planned    int       `json:"planned"`     // payouts that were frozen
+	HandedOver int       `json:"handed_over"` // payouts that have a workflow of their own
+}
+
+// RunDecisionInput is a person's decision on a run. Why is kept in Postgres.
+type RunDecisionInput struct {
+	Actor string `json:"actor"` // the name of the key
+}
+
+// PayoutInput names a payout.
+type PayoutInput struct {
+	PayoutID string `json:"payout_id"`
+}
+
+// DecisionInput is a person's decision on a payout. Why is kept in Postgres.
+type DecisionInput struct {
+	Actor string `json:"actor"` // the name of the key
+	// Outcome is paid or failed, to resolve a payout; paid needs the provider's id of what paid it.
+	Outcome    string `json:"outcome,omitempty"`
+	ProviderID string `json:"provider_id,omitempty"`
+	// Force resolves a payout as failed although the provider does not bear it out.
+	Force bool `json:"force,omitempty"`
+}
+
+// PayoutResult is how a payout stands.
+type PayoutResult struct {
+	PayoutID string       `json:"payout_id"`
+	State    payout.State `json:"state"`
+	Steps    []StepStatus `json:"steps,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/provider"
@@ -94,6 +95,39 @@ func RedeliverChange(c feed.Change, request int64) outbox.Message {
 	m := DeliverChange(c)
 	m.Key += fmt.Sprintf("/redeliver/%d", request)
 	m.Signal = SignalRedeliver
+	return m
+}
+
+// StartPayoutRun starts the payouts of a date, by hand; a schedule starts them otherwise.
+func StartPayoutRun(on date.Date) outbox.Message {
+	return outbox.Message{
+		Key:        PayoutRunID(on),
+		Workflow:   NamePayoutRun,
+		WorkflowID: PayoutRunID(on),
+		TaskQueue:  TaskQueue,
+		Input:      encode(PayoutRunInput{Date: on}),
+		Summary:    "payouts of " + on.String(),
+	}
+}
+
+// StartPayout gives a payout a workflow of its own.
+func StartPayout(payoutID string) outbox.Message {
+	return outbox.Message{
+		Key:        PayoutID(payoutID),
+		Workflow:   NamePayout,
+		WorkflowID: PayoutID(payoutID),
+		TaskQueue:  TaskQueue,
+		Input:      encode(PayoutInput{PayoutID: payoutID}),
+		Summary:    "payout " + payoutID,
+	}
+}
+
+// LookAtPayout has a payout looked at again, once for each cause: an event of the provider's, or a
+// round of the sweep. It starts the workflow if none is running.
+func LookAtPayout(payoutID, cause string) outbox.Message {
+	m := StartPayout(payoutID)
+	m.Key += "/" + cause
+	m.Signal = SignalProviderEvent
 	return m
 }
 
