@@ -30,7 +30,7 @@ func TestEveryClassHasItsRetryBehaviour(t *testing.T) {
 	t.Parallel()
 	want := map[provider.Class]bool{
 		provider.Transient: true, provider.RateLimited: true, provider.OutcomeUnknown: true,
-		provider.Misconfigured: false, provider.Rejected: false, provider.NotFound: false,
+		provider.Misconfigured: false, provider.Rejected: false, provider.NotFound: false, provider.Held: false,
 	}
 	classes := declaredClasses(t)
 	require.Len(t, classes, len(want), "a class was added: say here whether it is tried again")

@@ -24,6 +24,7 @@ var dispositions = map[provider.Class]disposition{
 	provider.Misconfigured:  {retry: false}, // waits until the provider accepts us again
 	provider.Rejected:       {retry: false}, // waits for a person
 	provider.NotFound:       {retry: false}, // waits for a person
+	provider.Held:           {retry: false}, // waits for a person
 }
 
 // asTemporal turns a provider's failure into the error that Temporal acts on. It must stay

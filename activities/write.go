@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,6 +18,9 @@ import (
 type write struct {
 	operation provider.Operation
 	params    any
+	// money says that it moves money. Then one look-up that finds nothing proves nothing: a second one,
+	// ten minutes later, has to find nothing too. (RULES 3, When a provider fails.)
+	money bool
 	// mayExist says that it may have been done without a trace here, as after a restored backup: the
 	// first thing to do is to look.
 	mayExist bool
@@ -47,7 +51,7 @@ const (
 )
 
 // settling is how long after the last request a look-up that finds nothing proves nothing, unless
-// the provider showed that the request's execution is over.
+// the provider showed that the request's execution is over and no money is at stake.
 const settling = 10 * time.Minute
 
 func (w *writer) do(ctx context.Context, what write) error {
@@ -65,7 +69,7 @@ func (w *writer) do(ctx context.Context, what write) error {
 	}
 	objectID, err := what.send(ctx, request)
 	if err != nil {
-		return w.learn(ctx, request, err)
+		return w.learn(ctx, what, request, err)
 	}
 	return w.settle(ctx, what, request, objectID)
 }
@@ -82,18 +86,23 @@ func (w *writer) settle(ctx context.Context, what write, request provider.Reques
 	})
 }
 
-// learn stores what a failure says of the request, and gives the failure on.
-func (w *writer) learn(ctx context.Context, request provider.Request, err error) error {
+// learn stores what a failure says of the request, as it was before this attempt, and gives the
+// failure on.
+func (w *writer) learn(ctx context.Context, what write, request provider.Request, err error) error {
 	var failure *provider.Failure
 	if !errors.As(err, &failure) {
 		return err
 	}
 	switch {
+	case failure.Code == codeIdempotency && what.money:
+		return as(provider.Held, failure)
 	case failure.Code == codeIdempotency:
 		// Something was done under this key with other parameters: the look-up tells what.
-		unknown := *failure
-		unknown.Class = provider.OutcomeUnknown
-		return errors.Join(&unknown, w.requests.MarkReplayed(ctx, w.pool, request.Key))
+		return errors.Join(as(provider.OutcomeUnknown, failure), w.requests.MarkReplayed(ctx, w.pool, request.Key))
+	case failure.Class == provider.Rejected && failure.Status == http.StatusForbidden && request.FirstSentAt != nil:
+		// Who is not let in is refused before the key is looked at: what was sent before may be done, and
+		// a look-up will be refused as well.
+		return as(provider.Held, failure)
 	case failure.Class == provider.OutcomeUnknown && failure.Replayed:
 		return errors.Join(failure, w.requests.MarkReplayed(ctx, w.pool, request.Key))
 	case failure.Class == provider.Rejected || failure.Class == provider.NotFound:
@@ -102,17 +111,55 @@ func (w *writer) learn(ctx context.Context, request provider.Request, err error)
 	return err
 }
 
+// as gives a failure another class.
+func as(class provider.Class, failure *provider.Failure) error {
+	other := *failure
+	other.Class = class
+	return &other
+}
+
 // lookUp finds out what became of a request whose key can tell no more.
 func (w *writer) lookUp(ctx context.Context, what write, request provider.Request) error {
+	looked := w.now()
 	objectID, found, err := what.find(ctx, request)
 	switch {
 	case err != nil:
 		return err
 	case found:
 		return w.settle(ctx, what, request, objectID)
-	case !request.Replayed && request.SentSince(w.now().Add(-settling)):
-		return &provider.Failure{Provider: request.Provider, Class: provider.OutcomeUnknown, Code: codeNotYetAbsent}
+	case what.money:
+		return w.missing(ctx, request, looked)
+	case !request.Replayed && request.SentSince(looked.Add(-settling)):
+		return notYetAbsent(request, 0)
 	}
+	return w.absent(ctx, request)
+}
+
+// missing decides what it means that money was not found: it is absent once it was not found twice,
+// the first time no sooner than ten minutes after the last sending, and again ten minutes after that.
+func (w *writer) missing(ctx context.Context, request provider.Request, looked time.Time) error {
+	switch {
+	case request.SentSince(looked.Add(-settling)):
+		return notYetAbsent(request, request.LastSentAt.Add(settling).Sub(looked))
+	case request.MissingSince == nil:
+		if err := w.requests.MarkMissing(ctx, w.pool, request.Key); err != nil {
+			return err
+		}
+		return notYetAbsent(request, settling)
+	case request.MissingSince.After(looked.Add(-settling)):
+		return notYetAbsent(request, request.MissingSince.Add(settling).Sub(looked))
+	}
+	return w.absent(ctx, request)
+}
+
+// notYetAbsent is the failure of a look-up that found nothing and proves nothing; one after that long
+// may prove more.
+func notYetAbsent(request provider.Request, wait time.Duration) error {
+	return &provider.Failure{Provider: request.Provider, Class: provider.OutcomeUnknown, Code: codeNotYetAbsent, RetryAfter: wait}
+}
+
+// absent records that nothing was done, so that the next attempt may send under a new key.
+func (w *writer) absent(ctx context.Context, request provider.Request) error {
 	if err := w.requests.Absent(ctx, w.pool, request.Key); err != nil {
 		return err
 	}

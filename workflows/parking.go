@@ -251,7 +251,7 @@ func (t *task) park(ctx workflow.Context, f failure) {
 // waitsFor tells whether the provider's recovery can help or only a person.
 func waitsFor(class provider.Class) step.WaitsFor {
 	switch class {
-	case provider.Rejected, provider.NotFound:
+	case provider.Rejected, provider.NotFound, provider.Held:
 		return step.ForPerson
 	default:
 		return step.ForProvider
@@ -486,5 +486,5 @@ func failureOf(err error) failure {
 }
 
 var knownClasses = []provider.Class{
-	provider.Transient, provider.RateLimited, provider.Misconfigured, provider.Rejected, provider.OutcomeUnknown, provider.NotFound,
+	provider.Transient, provider.RateLimited, provider.Misconfigured, provider.Rejected, provider.OutcomeUnknown, provider.NotFound, provider.Held,
 }

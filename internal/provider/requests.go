@@ -63,22 +63,23 @@ func (o Operation) key(epoch int) string {
 // Request is one epoch of an operation: the key under which it is sent, exactly what is sent, and
 // what is known of it.
 type Request struct {
-	Key         string `db:"idempotency_key"`
-	Provider    Name
-	Operation   string
-	Subject     string
-	Epoch       int             // from 1
-	Params      json.RawMessage // as frozen; see Decode
-	FirstSentAt *time.Time      // nil: never sent
-	LastSentAt  *time.Time
-	Replayed    bool // an answer was a stored one: the first execution is over
-	Outcome     Outcome
-	ObjectID    string // at the provider, once it succeeded
-	Error       string // why it was rejected: codes and ids
+	Key          string `db:"idempotency_key"`
+	Provider     Name
+	Operation    string
+	Subject      string
+	Epoch        int             // from 1
+	Params       json.RawMessage // as frozen; see Decode
+	FirstSentAt  *time.Time      // nil: never sent
+	LastSentAt   *time.Time
+	Replayed     bool       // an answer was a stored one: the first execution is over
+	MissingSince *time.Time // when a look-up after the last sending first found nothing
+	Outcome      Outcome
+	ObjectID     string // at the provider, once it succeeded
+	Error        string // why it was rejected: codes and ids
 }
 
 const requestColumns = `idempotency_key, provider, operation, subject, epoch, params, first_sent_at, last_sent_at,
-	replayed, outcome, object_id, error`
+	replayed, missing_since, outcome, object_id, error`
 
 // keyLife is how long after its first use a key is safe: providers may forget it after 24 hours,
 // and then the same key is a new request.
@@ -186,13 +187,18 @@ func oneRequest(rows pgx.Rows, err error) (request Request, found bool, _ error)
 // that a crash in between leaves a request that may have been sent.
 func (*Requests) MarkSent(ctx context.Context, db postgres.DB, key string) error {
 	return change(ctx, db, key, "mark as sent",
-		`first_sent_at = coalesce(first_sent_at, statement_timestamp()), last_sent_at = statement_timestamp()`)
+		`first_sent_at = coalesce(first_sent_at, statement_timestamp()), last_sent_at = statement_timestamp(), missing_since = NULL`)
 }
 
 // MarkReplayed records that an answer was a stored one: the first execution of the request is
 // over, and sending it again tells no more.
 func (*Requests) MarkReplayed(ctx context.Context, db postgres.DB, key string) error {
 	return change(ctx, db, key, "mark as replayed", `replayed = true`)
+}
+
+// MarkMissing records that a look-up found nothing, if none has been recorded since the last sending.
+func (*Requests) MarkMissing(ctx context.Context, db postgres.DB, key string) error {
+	return change(ctx, db, key, "mark as missing", `missing_since = coalesce(missing_since, statement_timestamp())`)
 }
 
 // Succeed ends the request: it made or changed the object.

@@ -84,6 +84,23 @@ func TestMarkSentRemembersTheFirstTimeAndTheLast(t *testing.T) {
 	require.True(t, twice.Expired(first.Add(23*time.Hour)))
 }
 
+func TestWhatIsMissingIsSoSinceTheLastSending(t *testing.T) {
+	t.Parallel()
+	b := setupRequests(t)
+	key := b.freeze(t, creation("u_1"), params{}).Key
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, key))
+	require.Nil(t, b.freeze(t, creation("u_1"), params{}).MissingSince)
+
+	require.NoError(t, b.MarkMissing(t.Context(), b.pool, key))
+	first := b.freeze(t, creation("u_1"), params{}).MissingSince
+	require.NotNil(t, first)
+	require.NoError(t, b.MarkMissing(t.Context(), b.pool, key))
+	require.Equal(t, first, b.freeze(t, creation("u_1"), params{}).MissingSince, "the first time counts")
+
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, key))
+	require.Nil(t, b.freeze(t, creation("u_1"), params{}).MissingSince, "what was sent since may be there")
+}
+
 func TestASuccessIsTheLastEpoch(t *testing.T) {
 	t.Parallel()
 	b := setupRequests(t)
@@ -124,6 +141,7 @@ func TestWhatEndedStaysAsItEnded(t *testing.T) {
 	change := map[string]func(key string) error{
 		"sent":     func(key string) error { return b.MarkSent(t.Context(), b.pool, key) },
 		"replayed": func(key string) error { return b.MarkReplayed(t.Context(), b.pool, key) },
+		"missing":  func(key string) error { return b.MarkMissing(t.Context(), b.pool, key) },
 		"succeed":  func(key string) error { return b.Succeed(t.Context(), b.pool, key, "cus_2") },
 		"reject":   func(key string) error { return b.Reject(t.Context(), b.pool, key, "x") },
 		"absent":   func(key string) error { return b.Absent(t.Context(), b.pool, key) },

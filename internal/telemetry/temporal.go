@@ -109,7 +109,7 @@ func attemptClass(err error) string {
 	}
 	if failure, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		switch class := provider.Class(failure.Type()); class {
-		case provider.Transient, provider.RateLimited, provider.Misconfigured, provider.Rejected, provider.OutcomeUnknown, provider.NotFound:
+		case provider.Transient, provider.RateLimited, provider.Misconfigured, provider.Rejected, provider.OutcomeUnknown, provider.NotFound, provider.Held:
 			return string(class)
 		}
 	}
