@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/holdfast/holdfast/internal/simulator"
 )
 
 // read reads a file of the repository.
@@ -87,6 +90,70 @@ func TestEverySettingInTheReadmeExists(t *testing.T) {
 				require.Contains(t, known, variable)
 			}
 		}
+	}
+}
+
+// environments are the variables that docker-compose.yml gives a service, with their values.
+func environments(t *testing.T, service string) map[string]string {
+	t.Helper()
+	var file struct {
+		Services map[string]struct {
+			Environment map[string]string `yaml:"environment"`
+		} `yaml:"services"`
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &file))
+	return file.Services[service].Environment
+}
+
+// notInCompose are settings that its containers have from the image, or that are for tests and other
+// machines.
+var notInCompose = regexp.MustCompile(`^HOLDFAST_(LISTEN|METRICS_LISTEN|LOG_LEVEL|LOG_FORMAT)$|^PAYPAL_CERT_|^TEMPORAL_(TLS|API_KEY)`)
+
+func TestComposeGivesEverySetting(t *testing.T) {
+	t.Parallel()
+	given := map[string]map[string]string{"serve": environments(t, "starter"), "worker": environments(t, "worker")}
+	for line := range strings.Lines(chapter(t, read(t, "README.md"), "In production")) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		for _, variable := range all(variableInText, cells[1]) {
+			for program, environment := range given {
+				whose := strings.TrimSpace(cells[2])
+				if (whose == program || strings.HasPrefix(whose, "both")) && !notInCompose.MatchString(variable) {
+					require.Contains(t, environment, variable, program)
+				}
+			}
+		}
+	}
+	known := settings(t)
+	for program, environment := range given {
+		for variable := range environment {
+			if !strings.HasPrefix(variable, "TEMPORAL_") && !strings.HasPrefix(variable, "OTEL_") && variable != "PGPASSWORD" {
+				require.Contains(t, known, variable, program)
+			}
+		}
+	}
+}
+
+var assignment = regexp.MustCompile(`(?m)^([A-Z_]+)=`)
+
+// What a trial is told must reach the containers, and be what the simulator accepts.
+func TestTheTrialsSettingsAreUsed(t *testing.T) {
+	t.Parallel()
+	compose, trial := read(t, "docker-compose.yml"), read(t, "deploy/demo.env")
+	for _, variable := range all(assignment, trial) {
+		if variable != "COMPOSE_PROFILES" {
+			require.Contains(t, compose, "${"+variable+":-", variable)
+		}
+	}
+	for _, line := range []string{
+		"STRIPE_SECRET_KEY=" + simulator.DefaultStripeKey,
+		"STRIPE_WEBHOOK_SECRET=" + simulator.DefaultStripeWebhookSecret,
+		"PAYPAL_CLIENT_ID=" + simulator.DefaultPayPalClientID,
+		"PAYPAL_CLIENT_SECRET=" + simulator.DefaultPayPalClientSecret,
+	} {
+		require.Contains(t, trial, line+"\n")
 	}
 }
 
