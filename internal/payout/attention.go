@@ -1,0 +1,85 @@
+package payout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/postgres"
+)
+
+// HeldPayout is a payout of which nobody knows what became; a person decides.
+type HeldPayout struct {
+	ID      string
+	PayeeID string
+	Method  Method
+	Reason  string
+	Since   time.Time
+}
+
+// ListHeld lists the payouts that are held, oldest first and then by id: from the moment on, and at
+// that very moment those behind the id.
+func ListHeld(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]HeldPayout, error) {
+	rows, err := db.Query(ctx, `SELECT id, payee_id, method, reason, state_since AS since FROM payouts
+		WHERE state = 'held' AND (state_since, id COLLATE "C") > ($1, $2)
+		ORDER BY state_since, id COLLATE "C" LIMIT $3`, since, id, limit)
+	return collect[HeldPayout](rows, err, "payouts that are held")
+}
+
+// UnapprovedRun is a run that waits until a person has approved what it is going to pay.
+type UnapprovedRun struct {
+	Date  date.Date
+	Since time.Time
+}
+
+// ListUnapproved lists the runs that wait for approval, oldest first and then by date: from the moment
+// on, and at that very moment those behind the date, in its text form.
+func ListUnapproved(ctx context.Context, db postgres.DB, since time.Time, day string, limit int) ([]UnapprovedRun, error) {
+	rows, err := db.Query(ctx, `SELECT date, computed_at AS since FROM payout_runs
+		WHERE state = 'awaiting_approval' AND (computed_at, to_char(date, 'YYYY-MM-DD') COLLATE "C") > ($1, $2)
+		ORDER BY computed_at, to_char(date, 'YYYY-MM-DD') COLLATE "C" LIMIT $3`, since, day, limit)
+	return collect[UnapprovedRun](rows, err, "runs that wait for approval")
+}
+
+// Shortfall is what a run could not pay because the platform had too little at a provider.
+type Shortfall struct {
+	ID       string // unique among all
+	RunDate  date.Date
+	Rail     Rail
+	Currency money.Currency
+	Missing  int64 // in minor units: what is to be added
+	Payouts  int   // that wait for it
+	Since    time.Time
+}
+
+// Amount is what is to be added.
+func (s Shortfall) Amount() money.Amount { return money.New(s.Missing, s.Currency) }
+
+// ListShortfalls lists what is missing, oldest first and then by id: from the moment on, and at that
+// very moment what is behind the id. What a later run has worked out takes the place of what an
+// earlier one missed.
+func ListShortfalls(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]Shortfall, error) {
+	rows, err := db.Query(ctx, `WITH missing AS (
+			SELECT to_char(run_date, 'YYYY-MM-DD') || '/' || rail || '/' || currency COLLATE "C" AS id,
+				run_date, rail, currency, missing, payouts, started_at AS since
+			FROM payout_shortfalls s JOIN payout_runs r ON r.date = s.run_date
+			WHERE NOT EXISTS (SELECT FROM payout_runs later WHERE later.date > s.run_date AND later.computed_at IS NOT NULL))
+		SELECT id, run_date, rail, currency, missing, payouts, since FROM missing
+		WHERE (since, id) > ($1, $2) ORDER BY since, id LIMIT $3`, since, id, limit)
+	return collect[Shortfall](rows, err, "what payout runs lack")
+}
+
+func collect[T any](rows pgx.Rows, err error, what string) ([]T, error) {
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", what, err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[T])
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", what, err)
+	}
+	return all, nil
+}
