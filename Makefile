@@ -55,14 +55,18 @@ workflowcheck: $(WORKFLOWCHECK) ## look for what is not deterministic in workflo
 	$(WORKFLOWCHECK) -config workflowcheck.config.yaml ./workflows/...
 
 .PHONY: generate
-generate: build ## write what is made from the code: docs/openapi.json
+generate: build ## write what is made from the code: docs/openapi.json, docs/payout-examples.md
 	bin/starter openapi > bin/openapi.json
 	mv bin/openapi.json docs/openapi.json
+	go run ./internal/payout/examples > bin/payout-examples.md
+	mv bin/payout-examples.md docs/payout-examples.md
 
 .PHONY: verify
 verify: build ## check that what is made from the code is up to date
 	@bin/starter openapi > bin/openapi.json
 	@diff -u docs/openapi.json bin/openapi.json || { echo "docs/openapi.json is not up to date: run make generate" >&2; exit 1; }
+	@go run ./internal/payout/examples > bin/payout-examples.md
+	@diff -u docs/payout-examples.md bin/payout-examples.md || { echo "docs/payout-examples.md is not up to date: run make generate" >&2; exit 1; }
 
 .PHONY: histories
 histories: tools ## play the scenarios on real servers and record their histories for the replay test

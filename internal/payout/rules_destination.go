@@ -48,7 +48,7 @@ func (d StripeDestination) Problem(c money.Currency) Reason {
 	case d.BalanceNegative:
 		return BecauseAccountNegative
 	case d.Currency != c || d.ExternalCurrency != c:
-		return BecauseDestinationCurrency
+		return BecauseCurrencyMismatch
 	default:
 		return ""
 	}

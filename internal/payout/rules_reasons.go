@@ -41,7 +41,6 @@ const (
 	BecausePayoutsDisabled      Reason = "payouts_disabled"
 	BecauseExternalErrored      Reason = "external_account_errored"
 	BecauseAccountNegative      Reason = "account_balance_negative"
-	BecauseDestinationCurrency  Reason = "destination_currency"
 	BecauseEmailNotASCII        Reason = "paypal_email_not_ascii"
 	BecausePayPalNotInCurrency  Reason = "paypal_not_in_currency"
 
@@ -66,7 +65,7 @@ func explanations() []explanation {
 		{BecauseNotDue, "No cycle of the schedule is due."},
 		{BecauseOpenPayout, "An earlier payout is still under way; the next one follows when it has ended."},
 		{BecauseCurrencyNotPaidOut, "Payouts in this currency are not configured."},
-		{BecauseCurrencyMismatch, "An amount is in another currency than the payee's balance."},
+		{BecauseCurrencyMismatch, "An amount, the account or its bank is in another currency than the payee's balance."},
 		{BecauseAmountNotPositive, "The amount must be more than zero."},
 		{BecauseBalanceNegative, "The balance is negative: refunds, chargebacks or payouts exceed the earnings so far."},
 		{BecauseNothingToPay, "There are no unpaid earnings in the period."},
@@ -87,7 +86,6 @@ func explanations() []explanation {
 		{BecausePayoutsDisabled, "Stripe has disabled payouts of the account; complete its requirements there."},
 		{BecauseExternalErrored, "An earlier payout to the bank or card failed; replace it."},
 		{BecauseAccountNegative, "The balance of the Stripe account is negative."},
-		{BecauseDestinationCurrency, "The account or its bank is in another currency than the payout."},
 		{BecauseEmailNotASCII, "PayPal takes e-mail addresses of ASCII characters only."},
 		{BecausePayPalNotInCurrency, "Payouts by PayPal are made in US dollars only."},
 		{BecauseFunding, "The payout waits until the platform's account is funded."},

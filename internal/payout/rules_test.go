@@ -54,7 +54,7 @@ func ofStripesDestination() []obstacle {
 		{payout.BecauseNoDestination, destination(func(d *payout.StripeDestination) { d.External = false })},
 		{payout.BecauseExternalErrored, destination(func(d *payout.StripeDestination) { d.ExternalErrored = true })},
 		{payout.BecauseAccountNegative, destination(func(d *payout.StripeDestination) { d.BalanceNegative = true })},
-		{payout.BecauseDestinationCurrency, destination(func(d *payout.StripeDestination) { d.ExternalCurrency = "eur" })},
+		{payout.BecauseCurrencyMismatch, destination(func(d *payout.StripeDestination) { d.ExternalCurrency = "eur" })},
 	}
 }
 
@@ -128,7 +128,7 @@ func TestOtherReasons(t *testing.T) {
 		"the payee's own minimum":     {func(f *payout.Facts) { f.Minimum = cents(100_01) }, payout.BecauseBelowMinimum},
 		"no Stripe account":           {func(f *payout.Facts) { f.Stripe = payout.StripeDestination{} }, payout.BecauseNoDestination},
 		"an account not yet seen":     {destination(func(d *payout.StripeDestination) { d.Checked = false }), payout.BecauseDestinationUnchecked},
-		"an account in another money": {destination(func(d *payout.StripeDestination) { d.Currency = "cad" }), payout.BecauseDestinationCurrency},
+		"an account in another money": {destination(func(d *payout.StripeDestination) { d.Currency = "cad" }), payout.BecauseCurrencyMismatch},
 	} {
 		f := payable(100_00)
 		c.change(&f)
