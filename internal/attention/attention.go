@@ -26,6 +26,12 @@ const (
 	DoubleSubscription Kind = "double_subscription"
 	// UndeliveredChange is a change that the app's webhook did not take.
 	UndeliveredChange Kind = "undelivered_change"
+	// HeldPayout is a payout of which nobody knows what became.
+	HeldPayout Kind = "held_payout"
+	// UnapprovedRun is a run of payouts that pays more than it may without an approval.
+	UnapprovedRun Kind = "unapproved_payout_run"
+	// PayoutFunds is money that the platform lacks to pay everybody.
+	PayoutFunds Kind = "payout_funds"
 )
 
 // Item is one thing that waits. Fields that a kind does not have are empty.
@@ -39,6 +45,8 @@ type Item struct {
 	Provider   string
 	Subject    string // at the provider: cus_… or I-…
 	ChangeSeq  int64
+	PayoutID   string
+	RunDate    string // of a run of payouts
 	Attempts   int
 	LastError  string
 	Detail     string // a sentence for people; no personal data

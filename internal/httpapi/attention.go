@@ -21,13 +21,15 @@ import (
 
 // Attention is something that waits for a person.
 type Attention struct {
-	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription,undelivered_change"`
+	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription,undelivered_change,held_payout,unapproved_payout_run,payout_funds"`
 	CustomerID string    `json:"customer_id,omitempty"`
 	WorkflowID string    `json:"workflow_id,omitempty"`
 	Step       string    `json:"step,omitempty"`
 	Provider   string    `json:"provider,omitempty"`
 	Subject    string    `json:"subject,omitempty" doc:"At the provider: cus_… or I-…."`
 	ChangeSeq  int64     `json:"change_seq,omitempty" doc:"The number of a change."`
+	PayoutID   string    `json:"payout_id,omitempty"`
+	RunDate    string    `json:"run_date,omitempty" format:"date" doc:"Of a run of payouts."`
 	Attempts   int       `json:"attempts,omitempty"`
 	LastError  string    `json:"last_error,omitempty"`
 	Detail     string    `json:"detail" doc:"What waits, and what to do."`
@@ -57,7 +59,9 @@ func (a *API) routeAttention() {
 
 // attentionSources are where things that wait for a person come from.
 func attentionSources() []attention.Source {
-	return []attention.Source{waitingSteps, doubleSubscriptions, strangersInAttention, undeliveredChanges}
+	return []attention.Source{
+		waitingSteps, doubleSubscriptions, strangersInAttention, undeliveredChanges, heldPayouts, unapprovedRuns, missingFunds,
+	}
 }
 
 func (a *API) listAttention(ctx context.Context, in *struct {
@@ -87,7 +91,7 @@ func (a *API) listAttention(ctx context.Context, in *struct {
 func showAttention(i attention.Item) Attention {
 	return Attention{
 		Kind: string(i.Kind), CustomerID: i.CustomerID, WorkflowID: i.WorkflowID, Step: i.Step, Provider: i.Provider, Subject: i.Subject,
-		ChangeSeq: i.ChangeSeq, Attempts: i.Attempts, LastError: i.LastError, Detail: i.Detail, Since: i.Since, Resolve: resolutions(i),
+		ChangeSeq: i.ChangeSeq, PayoutID: i.PayoutID, RunDate: i.RunDate, Attempts: i.Attempts, LastError: i.LastError, Detail: i.Detail, Since: i.Since, Resolve: resolutions(i),
 	}
 }
 
@@ -104,6 +108,12 @@ func resolutions(i attention.Item) []Resolve {
 		return []Resolve{{http.MethodPost, "/v1/ops/changes/" + i.ID + "/redeliver"}}
 	case attention.UnknownSubject:
 		return []Resolve{{http.MethodPost, "/v1/ops/unknown-subjects/" + i.Provider + "/" + url.PathEscape(i.Subject) + "/dismiss"}}
+	case attention.HeldPayout:
+		return []Resolve{{http.MethodPost, "/v1/ops/payouts/" + i.PayoutID + "/resolve"}}
+	case attention.UnapprovedRun:
+		return []Resolve{{http.MethodPost, "/v1/ops/payout-runs/" + i.RunDate + "/approve"}}
+	case attention.PayoutFunds:
+		return []Resolve{} // money is added at the provider
 	default:
 		return []Resolve{{http.MethodPost, "/v1/customers/" + i.CustomerID + "/sync"}}
 	}

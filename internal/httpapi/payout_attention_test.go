@@ -1,0 +1,76 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// somePayout is the id of the payout that these tests are about.
+var somePayout = "po_" + strings.Repeat("a", 24)
+
+// hold stores a payout of u_1 of which nobody knows what became.
+func (b bundle) hold(t *testing.T) {
+	t.Helper()
+	b.create(t, "u_1")
+	b.exec(t, `INSERT INTO payees (id, email, country, currency, rail, stripe_account_id, schedule, content_hash)
+		VALUES ('u_1', 'u_1@example.com', 'US', 'usd', 'stripe', 'acct_1', 'weekly', '')`)
+	b.exec(t, `INSERT INTO payout_requests (payee_id, id, currency, quoted_net) VALUES ('u_1', 'm_1', 'usd', 9708)`)
+	b.exec(t, `INSERT INTO payouts (id, payee_id, kind, manual_id, method, currency, gross, fee, net, period_end, due_date, stripe_account_id, destination_id)
+		VALUES ($1, 'u_1', 'manual', 'm_1', 'stripe_instant', 'usd', 10000, 292, 9708, '2026-11-19', '2026-11-20', 'acct_1', 'ba_1')`, somePayout)
+	b.exec(t, `UPDATE payouts SET state = 'sending', reason = 'its workflow began' WHERE id = $1`, somePayout)
+	b.exec(t, `UPDATE payouts SET state = 'held', reason = 'no answer came', transfer_id = 'tr_1' WHERE id = $1`, somePayout)
+}
+
+// attention is what waits for a person, of one kind.
+func (b bundle) attention(t *testing.T, kind string) []map[string]any {
+	t.Helper()
+	page := b.call(t, http.MethodGet, "/v1/ops/attention", operatorKey, "")
+	require.Equal(t, http.StatusOK, page.status, page.text)
+	var found []map[string]any
+	for _, i := range page.body["items"].([]any) {
+		if item := i.(map[string]any); item["kind"] == kind {
+			found = append(found, item)
+		}
+	}
+	return found
+}
+
+func TestAHeldPayoutWaitsForAPerson(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	items := b.attention(t, "held_payout")
+	require.Len(t, items, 1)
+	require.Equal(t, somePayout, items[0]["payout_id"])
+	require.Equal(t, "u_1", items[0]["customer_id"])
+	require.Equal(t, "payout/"+somePayout, items[0]["workflow_id"])
+	require.Equal(t, "stripe", items[0]["provider"])
+	require.Equal(t, "no answer came", items[0]["last_error"])
+	require.Equal(t, []any{map[string]any{"method": "POST", "path": "/v1/ops/payouts/" + somePayout + "/resolve"}}, items[0]["resolve"])
+}
+
+func TestARunThatPaysMuchWaitsForAPerson(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `INSERT INTO payout_runs (date, state, cause, computed_at) VALUES ('2026-11-20', 'awaiting_approval', 'schedule', now())`)
+	items := b.attention(t, "unapproved_payout_run")
+	require.Len(t, items, 1)
+	require.Equal(t, "2026-11-20", items[0]["run_date"])
+	require.Equal(t, "payout-run/2026-11-20", items[0]["workflow_id"])
+	require.Equal(t, []any{map[string]any{"method": "POST", "path": "/v1/ops/payout-runs/2026-11-20/approve"}}, items[0]["resolve"])
+}
+
+func TestMissingFundsSayHowMuchToAdd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `INSERT INTO payout_runs (date, cause) VALUES ('2026-11-20', 'schedule')`)
+	b.exec(t, `INSERT INTO payout_shortfalls (run_date, rail, currency, missing, payouts) VALUES ('2026-11-20', 'stripe', 'usd', 71234, 3)`)
+	items := b.attention(t, "payout_funds")
+	require.Len(t, items, 1)
+	require.Contains(t, items[0]["detail"], "712.34 USD to pay 3 payouts")
+	require.Equal(t, "stripe", items[0]["provider"])
+	require.Empty(t, items[0]["resolve"])
+}
