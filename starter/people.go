@@ -145,6 +145,7 @@ type opsCommand struct {
 	Retry     retryCommand     `cmd:"" help:"Try a waiting step now."`
 	Skip      skipCommand      `cmd:"" help:"Go on without a waiting step."`
 	Redeliver redeliverCommand `cmd:"" help:"Send changes to the app's webhook again."`
+	Ledger    ledgerCommand    `cmd:"" help:"Prove the ledger."`
 
 	PayoutsSwitch payoutsSwitchCommand `cmd:"" help:"Stop new payouts, let them be made again, or show how it stands."`
 }

@@ -102,7 +102,7 @@ type PayeePayable struct {
 // payee id and then by currency, behind the given place; the zero value is the beginning.
 func PayablePage(ctx context.Context, db postgres.DB, cutoff date.Date, after PayeePayable, limit int) ([]PayeePayable, error) {
 	rows, err := db.Query(ctx, `SELECT owner, `+payable+`, currency
-		FROM (SELECT *, $1::date AS cutoff FROM ledger_entries) e
+		FROM (SELECT account, owner, currency, amount, dated, event, $1::date AS cutoff FROM ledger_entries) e
 		WHERE account = 'payee' AND (owner, currency) > ($2::text, $3::text)
 		GROUP BY owner, currency ORDER BY owner, currency LIMIT $4`, cutoff, after.PayeeID, after.Amount.Currency, limit)
 	if err != nil {

@@ -35,16 +35,13 @@ func instant() ledger.Payout {
 	return ledger.Payout{ID: "po_1", PayeeID: ada, Rail: ledger.Stripe, AccountID: account, Gross: usd(10000), Fee: usd(292), Epoch: 1}
 }
 
-// byPayPal is the same by PayPal.
-func byPayPal() ledger.Payout {
-	p := instant()
+// itemOf is the same by PayPal.
+func itemOf(p ledger.Payout) ledger.Payout {
 	p.Rail, p.AccountID = ledger.PayPal, ""
 	return p
 }
 
-// standard is one without a fee.
-func standard() ledger.Payout {
-	p := instant()
+func withoutFee(p ledger.Payout) ledger.Payout {
 	p.Fee = usd(0)
 	return p
 }
