@@ -4,6 +4,7 @@
 package payout
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast/holdfast/internal/date"
@@ -141,10 +142,8 @@ func (f Facts) barred() Reason {
 		return BecauseNotCompliant
 	}
 	for _, source := range []Source{SourceOperator, SourceProvider, SourceSystem, SourcePayee} {
-		for _, pause := range f.Pauses {
-			if pause == source {
-				return pausedBy(source)
-			}
+		if slices.Contains(f.Pauses, source) {
+			return pausedBy(source)
 		}
 	}
 	return ""

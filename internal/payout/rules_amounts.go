@@ -82,23 +82,21 @@ func (p Policy) validateLimits(c money.Currency) error {
 			return fmt.Errorf("%d is not from 0 to %d", value, int64(mostOf))
 		}
 	}
-	if l.Minimum == 0 {
-		return errors.New("Minimum must be more than zero")
-	}
-	if l.InstantCap > 0 && l.InstantMinimum == 0 {
-		return errors.New("InstantMinimum must be more than zero")
-	}
-	if l.PayPalCap > 0 && c != "usd" {
-		return errors.New("PayPalCap is for usd alone")
-	}
-	if l.PayPalCap > 0 && p.Terms(MethodPayPal, "", money.New(l.Minimum, c)).Net.Minor <= 0 {
-		return errors.New("Minimum must be more than PayPal's fee")
-	}
-	if l.InstantCap > 0 && !p.canSplit(MethodInstant, c) {
-		return errors.New("InstantCap must be several times InstantMinimum")
-	}
-	if l.PayPalCap > 0 && !p.canSplit(MethodPayPal, c) {
-		return errors.New("PayPalCap must be several times Minimum")
+	instant, payPal := l.InstantCap > 0, l.PayPalCap > 0
+	for _, check := range []struct {
+		wrong bool
+		says  string
+	}{
+		{l.Minimum == 0, "the Minimum must be more than zero"},
+		{instant && l.InstantMinimum == 0, "the InstantMinimum must be more than zero"},
+		{payPal && c != payPalCurrency, "a PayPalCap is for usd alone"},
+		{payPal && p.Terms(MethodPayPal, "", money.New(l.Minimum, c)).Net.Minor <= 0, "the Minimum must be more than PayPal's fee"},
+		{instant && !p.canSplit(MethodInstant, c), "the InstantCap must be several times the InstantMinimum"},
+		{payPal && !p.canSplit(MethodPayPal, c), "the PayPalCap must be several times the Minimum"},
+	} {
+		if check.wrong {
+			return errors.New(check.says)
+		}
 	}
 	return nil
 }

@@ -57,14 +57,14 @@ func TestAPolicyIsSaidToBeWrong(t *testing.T) {
 		"a fee of everything":   {func(p *payout.Policy) { p.InstantFeePercent = 100 }, "InstantFeePercent is 100: it must be from 0 to 99"},
 		"a negative fee":        {func(p *payout.Policy) { p.PayPalFeePercent = -1 }, "PayPalFeePercent is -1"},
 		"a negative cost":       {func(p *payout.Policy) { p.PayPalCostPercent = -1 }, "PayPalCostPercent is -1"},
-		"no minimum":            {limits(func(l *payout.Limits) { l.Minimum = 0 }), "the limits of USD: Minimum must be more than zero"},
+		"no minimum":            {limits(func(l *payout.Limits) { l.Minimum = 0 }), "the limits of USD: the Minimum must be more than zero"},
 		"a negative cap":        {limits(func(l *payout.Limits) { l.PayPalCap = -1 }), "-1 is not from 0"},
 		"too large a cap":       {limits(func(l *payout.Limits) { l.InstantCap = 1 << 60 }), "is not from 0"},
-		"no instant minimum":    {limits(func(l *payout.Limits) { l.InstantMinimum = 0 }), "InstantMinimum must be more than zero"},
-		"a minimum of the fee":  {limits(func(l *payout.Limits) { l.Minimum = 1 }), "Minimum must be more than PayPal's fee"},
-		"a cap of the minimum":  {limits(func(l *payout.Limits) { l.InstantCap = l.InstantMinimum }), "InstantCap must be several times InstantMinimum"},
-		"an item of little":     {limits(func(l *payout.Limits) { l.PayPalCap = 15_00 }), "PayPalCap must be several times Minimum"},
-		"PayPal in other money": {func(p *payout.Policy) { p.Currencies["eur"] = p.Currencies["usd"] }, "the limits of EUR: PayPalCap is for usd alone"},
+		"no instant minimum":    {limits(func(l *payout.Limits) { l.InstantMinimum = 0 }), "the InstantMinimum must be more than zero"},
+		"a minimum of the fee":  {limits(func(l *payout.Limits) { l.Minimum = 1 }), "the Minimum must be more than PayPal's fee"},
+		"a cap of the minimum":  {limits(func(l *payout.Limits) { l.InstantCap = l.InstantMinimum }), "the InstantCap must be several times the InstantMinimum"},
+		"an item of little":     {limits(func(l *payout.Limits) { l.PayPalCap = 15_00 }), "the PayPalCap must be several times the Minimum"},
+		"PayPal in other money": {func(p *payout.Policy) { p.Currencies["eur"] = p.Currencies["usd"] }, "the limits of EUR: a PayPalCap is for usd alone"},
 	} {
 		policy := payout.DefaultPolicy()
 		c.change(&policy)
