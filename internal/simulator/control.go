@@ -40,7 +40,8 @@ func (s *Simulator) controlCalls() []controlCall {
 		{"PUT /stripe/webhook", `where events go, and what signs them: {"url": "http://…", "secrets": ["whsec_…"], "connect_secrets": []}, ` +
 			`"url" empty for nowhere`, s.putStripeWebhook},
 		{"PUT /paypal/webhook", `where events go: {"url": "http://…"}`, s.putPayPalWebhook},
-	}, webhookControlCalls(s.stripeWebhooks), webhookControlCalls(s.paypalWebhooks), s.stripeControlCalls(), s.payPalControlCalls())
+	}, webhookControlCalls(s.stripeWebhooks), webhookControlCalls(s.paypalWebhooks), s.stripeControlCalls(),
+		s.stripeMoneyControlCalls(), s.payPalControlCalls())
 }
 
 func (s *Simulator) controlHandler() http.Handler {

@@ -188,8 +188,8 @@ func (s *Stripe) PutAccount(account Account) (Account, error) {
 	return a.snapshot(), nil
 }
 
-// SetAccount changes a connected account, and tells so by an account.updated event. It fails for one
-// that there is not, and on a change that cannot be.
+// SetAccount changes a connected account, and tells of what the API shows of it by an account.updated
+// event. It fails for one that there is not, and on a change that cannot be.
 func (s *Stripe) SetAccount(id string, change func(*Account)) (Account, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,8 +206,9 @@ func (s *Stripe) SetAccount(id string, change func(*Account)) (Account, error) {
 	}
 	before := rendered(a.shown())
 	a.Account = changed
-	previous := previousAttributes(before, rendered(a.shown()))
-	s.tellChange(happening{at: unixNow(), account: a.ID}, "account.updated", a.shown(), previous)
+	if previous := previousAttributes(before, rendered(a.shown())); previous != nil {
+		s.tellChange(happening{at: unixNow(), account: a.ID}, "account.updated", a.shown(), previous)
+	}
 	return a.snapshot(), nil
 }
 

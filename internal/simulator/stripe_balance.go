@@ -36,10 +36,7 @@ func (s *Stripe) serveBalance() {
 func balanceOf(w stripeWallet, own string) stripeBalance {
 	b := stripeBalance{Object: "balance"}
 	for _, currency := range w.currencies(own) {
-		f := stripeFunds{}
-		if held, ok := w[currency]; ok {
-			f = *held
-		}
+		f := w.held(currency)
 		b.Available = append(b.Available, cardAmount(f.available, currency))
 		b.Pending = append(b.Pending, cardAmount(f.pending, currency))
 		b.InstantAvailable = append(b.InstantAvailable, cardAmount(f.instantAvailable(), currency))

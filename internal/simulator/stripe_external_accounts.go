@@ -26,8 +26,8 @@ type ExternalAccount struct {
 	// Status is "new", "validated", "verified", "verification_failed" or "errored"; empty means new.
 	// A card has none.
 	Status string `json:"status,omitempty"`
-	// Instant is whether it takes instant payouts; nil means where Stripe offers them.
-	Instant *bool `json:"instant,omitempty"`
+	// NoInstant means that it takes no instant payouts, though Stripe may offer them in its country.
+	NoInstant bool `json:"no_instant,omitempty"`
 	// Refusal is the code with which Stripe refuses payouts to it, such as account_closed; empty means
 	// that it takes them.
 	Refusal string `json:"refusal,omitempty"`
@@ -64,7 +64,9 @@ func (e ExternalAccount) kind() string {
 	return bankAccountKind
 }
 
-func (e ExternalAccount) takesInstant() bool { return e.Instant != nil && *e.Instant }
+func (e ExternalAccount) takesInstant() bool {
+	return !e.NoInstant && slices.Contains(strings.Fields(instantCountries), e.Country)
+}
 
 // withExternalAccounts is the account with the defaults of its external accounts in place.
 func (a Account) withExternalAccounts() (Account, error) {
@@ -76,10 +78,6 @@ func (a Account) withExternalAccounts() (Account, error) {
 	for _, e := range given {
 		e.ID = cmp.Or(e.ID, newID("ba_"))
 		e.Country, e.Currency, e.Last4 = cmp.Or(e.Country, a.Country), cmp.Or(e.Currency, a.Currency), cmp.Or(e.Last4, "6789")
-		if e.Instant == nil {
-			offered := strings.Contains(instantCountries, e.Country)
-			e.Instant = &offered
-		}
 		if e.kind() == bankAccountKind {
 			e.Status = cmp.Or(e.Status, "new")
 		}

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -72,11 +73,19 @@ func (w stripeWallet) in(currency string) *stripeFunds {
 	return f
 }
 
-func (f *stripeFunds) instantAvailable() int64 {
+// held is what is there of a currency, if anything.
+func (w stripeWallet) held(currency string) stripeFunds {
+	if f, ok := w[currency]; ok {
+		return *f
+	}
+	return stripeFunds{}
+}
+
+func (f stripeFunds) instantAvailable() int64 {
 	return max(0, min(f.available, f.available+f.pending-f.notInstant))
 }
 
-func (f *stripeFunds) snapshot() Funds {
+func (f stripeFunds) snapshot() Funds {
 	return Funds{Available: f.available, Pending: f.pending, InstantAvailable: f.instantAvailable()}
 }
 
@@ -98,7 +107,7 @@ func (s *Stripe) SetPlatformBalance(currency string, amount int64) error {
 // too, as after a dispute. The difference comes from outside, or goes there.
 func (s *Stripe) SetAccountBalance(accountID, currency string, amount int64) error {
 	if accountID == "" {
-		return fmt.Errorf("simulator: set the balance of a Stripe account: its id is empty")
+		return errors.New("simulator: set the balance of a Stripe account: its id is empty")
 	}
 	return s.setBalance(accountID, currency, amount)
 }
@@ -158,7 +167,7 @@ type TransferDelay struct {
 // SetTransferDelay changes when the funds of transfers become available that are made from now on.
 func (s *Stripe) SetTransferDelay(delay TransferDelay) error {
 	if min(delay.AvailableMS, delay.InstantMS) < 0 {
-		return fmt.Errorf("simulator: delay of Stripe transfers: available_ms and instant_ms must not be negative")
+		return errors.New("simulator: delay of Stripe transfers: available_ms and instant_ms must not be negative")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

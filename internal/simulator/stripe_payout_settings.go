@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -121,9 +122,9 @@ type PayoutSettlement struct {
 func (s *Stripe) SetPayoutSettlement(settlement PayoutSettlement) error {
 	switch {
 	case settlement.DelayMS < 0:
-		return fmt.Errorf("simulator: settlement of Stripe payouts: delay_ms must not be negative")
+		return errors.New("simulator: settlement of Stripe payouts: delay_ms must not be negative")
 	case min(settlement.FailShare, settlement.ReturnShare) < 0 || settlement.FailShare+settlement.ReturnShare > 1:
-		return fmt.Errorf("simulator: settlement of Stripe payouts: fail_share and return_share must not be negative, nor more than 1 together")
+		return errors.New("simulator: settlement of Stripe payouts: fail_share and return_share must not be negative, nor more than 1 together")
 	}
 	settlement.FailureCode = cmp.Or(settlement.FailureCode, "could_not_process")
 	s.mu.Lock()

@@ -144,7 +144,7 @@ func (s *Stripe) admitPayout(a *stripeAccount, p *stripePayout) *stripeError {
 	if problem != nil {
 		return problem
 	}
-	held := a.wallet.in(p.Currency)
+	held := a.wallet.held(p.Currency)
 	funds := held.available
 	if p.Method == instantMethod {
 		funds = held.instantAvailable()

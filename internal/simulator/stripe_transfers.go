@@ -104,7 +104,7 @@ func (s *Stripe) createTransfer(r stripeRequest) (stripeWork, *stripeError) {
 		if problem != nil {
 			return nil, problem
 		}
-		if amount > s.money.platform.in(currency).available {
+		if amount > s.money.platform.held(currency).available {
 			return nil, insufficientBalance("You have insufficient available funds in your Stripe account. Try adding funds directly to " +
 				"your available balance by creating Charges using the 4000000000000077 test card.")
 		}
@@ -273,7 +273,7 @@ func (s *Stripe) reverseTransfer(r stripeRequest) (stripeWork, *stripeError) {
 		case amount > left:
 			return nil, invalidRequest("amount_too_large", "amount", "Reversal amount ("+strconv.FormatInt(amount, 10)+
 				") is greater than what is left of the transfer ("+strconv.FormatInt(left, 10)+").")
-		case amount-min(amount, t.pending) > a.wallet.in(t.Currency).available:
+		case amount-min(amount, t.pending) > max(0, a.wallet.held(t.Currency).available):
 			return nil, insufficientBalance("The recipient does not have enough available funds to reverse this transfer.")
 		}
 		return s.reverse(a, t, amount, r), nil
