@@ -21,6 +21,7 @@ import (
 	"github.com/holdfast/holdfast/internal/config"
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/feed"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/subscription"
 )
 
@@ -44,7 +45,9 @@ type Deps struct {
 	Customers *customer.Store
 	// Subscriptions is what is known of customers' subscriptions.
 	Subscriptions *subscription.Store
-	Webhooks      Webhooks
+	// Payouts is payees and what they are paid.
+	Payouts  *payout.Store
+	Webhooks Webhooks
 	// DeliversChanges says that changes are sent to a webhook of the app's.
 	DeliversChanges bool
 	// Notify is called after messages were committed to the outbox.
@@ -74,6 +77,8 @@ func New(deps Deps) *API {
 	a.huma.UseMiddleware(a.authorize)
 	a.routeCustomers()
 	a.routeSubscriptions()
+	a.routePayees()
+	a.routeEarnings()
 	a.routeChanges()
 	a.routeOperators()
 	a.routeAttention()
@@ -116,6 +121,7 @@ func alsoAnswers[T any](a *API, o huma.Operation, status int, description string
 
 const (
 	tagCustomers = "Customers"
+	tagPayouts   = "Payouts"
 	tagOperators = "Operators"
 	tagHealth    = "Health"
 )
@@ -124,7 +130,7 @@ func humaConfig() huma.Config {
 	c := huma.DefaultConfig("Holdfast", "1")
 	c.Info.Description = "Durable billing work between an app and its payment providers. Times are RFC 3339 in UTC. " +
 		"Errors are RFC 9457 problems that name the field."
-	c.Tags = []*huma.Tag{{Name: tagCustomers}, {Name: tagOperators}, {Name: tagHealth}}
+	c.Tags = []*huma.Tag{{Name: tagCustomers}, {Name: tagPayouts}, {Name: tagOperators}, {Name: tagHealth}}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		securityScheme: {Type: "http", Scheme: "bearer", Description: "A key of HOLDFAST_API_KEYS, or of HOLDFAST_OPERATOR_KEYS for operators' calls."},
 	}

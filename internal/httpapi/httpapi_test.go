@@ -69,7 +69,7 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 	b.webhooks = &webhookOutcomes{seen: map[string]int{}}
 	b.api = httpapi.New(httpapi.Deps{
 		Pool: pool, Customers: customersOn(pool), Temporal: b.temporal, Keys: keys, Notify: b.notified.add, Requests: b.observed,
-		Log: slog.New(slog.NewJSONHandler(b.log, nil)), Subscriptions: subscriptionsOn(pool), Webhooks: b.takeWebhooks(t), DeliversChanges: true,
+		Log: slog.New(slog.NewJSONHandler(b.log, nil)), Subscriptions: subscriptionsOn(pool), Payouts: payoutsOn(pool), Webhooks: b.takeWebhooks(t), DeliversChanges: true,
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})

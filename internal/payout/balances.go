@@ -3,6 +3,10 @@ package payout
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/money"
@@ -17,18 +21,24 @@ type Balances struct {
 	Paid      money.Amount // what was paid, with the fees, less what came back
 }
 
-// LoadBalances reads a payee's balances. What is known of the payee is that of the same moment.
-func LoadBalances(ctx context.Context, db postgres.DB, id string, f Facts) (Balances, error) {
-	held, err := loadHoldings(ctx, db, id, f.Currency)
-	if err != nil {
-		return Balances{}, err
-	}
-	available := f.Payable(date.Of(f.AsOf).AddDays(-1))
-	pending, err := held.Balance.Sub(available)
-	if err != nil {
-		return Balances{}, fmt.Errorf("payee %s: what is pending: %w", id, err)
-	}
-	return Balances{Pending: pending, Available: available, InPayout: held.InPayout, Paid: held.Paid}, nil
+// LoadBalances reads what is known of a payee and their balances, all of one moment.
+func LoadBalances(ctx context.Context, pool *pgxpool.Pool, id string, at time.Time) (f Facts, b Balances, err error) {
+	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if f, err = LoadFactsOf(ctx, tx, id, at); err != nil {
+			return err
+		}
+		held, err := loadHoldings(ctx, tx, id, f.Currency)
+		if err != nil {
+			return err
+		}
+		b.InPayout, b.Paid = held.InPayout, held.Paid
+		b.Available = f.Payable(date.Of(at).AddDays(-1))
+		if b.Pending, err = held.Balance.Sub(b.Available); err != nil {
+			return fmt.Errorf("payee %s: what is pending: %w", id, err)
+		}
+		return nil
+	})
+	return f, b, err
 }
 
 // holdings are the sums of a payee's accounts in the ledger.
