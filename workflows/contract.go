@@ -79,6 +79,7 @@ const (
 	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
 	SignalRedeliver      = "redeliver"       // ChangeDelivery, no payload: send the change again
 	SignalProviderEvent  = "provider_event"  // Payout, no payload: the provider has something new to tell
+	SignalDecided        = "decided"         // PayoutRun, no payload: a person has decided something, which is in Postgres
 	SignalTrouble        = "trouble"         // ProviderGate, no payload: a step met trouble with the provider
 
 	QueryStatus   = "status"   // CustomerOnboarding → StatusResult

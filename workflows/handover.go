@@ -110,6 +110,14 @@ func StartPayoutRun(on date.Date) outbox.Message {
 	}
 }
 
+// TellPayoutRun has a date's run look at what a person decided about it, once for each decision.
+func TellPayoutRun(on date.Date, decision string) outbox.Message {
+	m := StartPayoutRun(on)
+	m.Key += "/" + decision
+	m.Signal = SignalDecided
+	return m
+}
+
 // StartPayout gives a payout a workflow of its own.
 func StartPayout(payoutID string) outbox.Message {
 	return outbox.Message{

@@ -59,6 +59,7 @@ type payoutRun struct {
 	lot    parkingLot
 	result PayoutRunResult
 	told   bool // a person has decided something
+	news   workflow.ReceiveChannel
 }
 
 func (r *payoutRun) setup(ctx workflow.Context) error {
@@ -70,6 +71,7 @@ func (r *payoutRun) setup(ctx workflow.Context) error {
 	}
 	r.result.Date = r.in.Date
 	r.lot.open(ctx)
+	r.news = workflow.GetSignalChannel(ctx, SignalDecided)
 	return errors.Join(
 		workflow.SetQueryHandler(ctx, QueryProgress, func() (PayoutRunResult, error) { return r.result, nil }),
 		handleVerdict(ctx, &r.lot, func() PayoutRunResult { return r.result }, UpdateRetry, tryAgain),
@@ -85,6 +87,7 @@ const sliceLimit = 250
 func (r *payoutRun) run(ctx workflow.Context) (PayoutRunResult, error) {
 	for range sliceLimit {
 		r.told = false
+		drain(r.news)
 		next, err := call[PayoutRunStep](onPostgres(ctx, "payouts of "+r.in.Date.String()), ActivityAdvancePayoutRun, r.in.Date)
 		if err != nil {
 			return r.result, err
@@ -135,7 +138,7 @@ func (r *payoutRun) awaitPerson(ctx workflow.Context) error {
 	if err := workflow.UpsertTypedSearchAttributes(ctx, searchStatus.ValueSet(StatusWaitingOnPerson), searchBlockedOn.ValueSet("person")); err != nil {
 		return err
 	}
-	if err := workflow.Await(ctx, func() bool { return r.told }); err != nil {
+	if err := workflow.Await(ctx, func() bool { return r.told || r.news.Len() > 0 }); err != nil {
 		return err
 	}
 	return workflow.UpsertTypedSearchAttributes(ctx, searchStatus.ValueSet(StatusRunning), searchBlockedOn.ValueUnset())
