@@ -110,13 +110,13 @@ func (b moneyBundle) requireOnce(t *testing.T) {
 	require.Zero(t, b.simulator.PostsWithoutKey())
 }
 
-func moneyFailure(t *testing.T, err error, class provider.Class, code string) *provider.Failure {
+func moneyFailure(t *testing.T, err error, class provider.Class, code string) provider.Failure {
 	t.Helper()
 	failure, ok := errors.AsType[*provider.Failure](err)
 	require.True(t, ok, "%v", err)
 	require.Equal(t, class, failure.Class, "%v", err)
 	require.Equal(t, code, failure.Code)
-	return failure
+	return *failure
 }
 
 func TestALostAnswerOfATransferIsAskedForUnderTheSameKey(t *testing.T) {

@@ -2,14 +2,17 @@ package stripe
 
 import (
 	"context"
+	"net/http"
 	"slices"
 
 	stripego "github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/form"
 )
 
 const (
-	accountRoute = "/v1/accounts/{id}"
-	balanceRoute = "/v1/balance"
+	accountRoute          = "/v1/accounts/{id}"
+	externalAccountsRoute = "/v1/accounts/{id}/external_accounts"
+	balanceRoute          = "/v1/balance"
 )
 
 // Account is a connected account, as far as it decides whether and how it can be paid out.
@@ -23,8 +26,6 @@ type Account struct {
 	ServiceAgreement string // "full" or "recipient"
 	Requirements     Requirements
 	ExternalAccounts []ExternalAccount
-	// MoreExternalAccounts says that it has more than ExternalAccounts tells of.
-	MoreExternalAccounts bool
 }
 
 // Requirements is what Stripe still wants to know of an account.
@@ -55,8 +56,9 @@ type Funds struct {
 // Balance is the funds of an account by currency in lower case.
 type Balance map[string]Funds
 
-// GetAccount reads a connected account. One that is not connected to us, or no longer, is Rejected,
-// and its payee's matter.
+// GetAccount reads a connected account, with all of its external accounts. One that is not connected
+// to us, or no longer, is Rejected, and its payee's matter. An error that is no Failure means that the
+// context ended while it waited its turn for a page of external accounts.
 func (c *Client) GetAccount(ctx context.Context, id string) (Account, error) {
 	if err := checkID(id, "account", accountID); err != nil {
 		return Account{}, err
@@ -69,7 +71,47 @@ func (c *Client) GetAccount(ctx context.Context, id string) (Account, error) {
 	if err != nil {
 		return Account{}, err
 	}
-	return accountFrom(found), nil
+	account := accountFrom(found)
+	if shown := found.ExternalAccounts; shown != nil && shown.HasMore {
+		if account.ExternalAccounts, err = c.allExternalAccounts(ctx, id); err != nil {
+			return Account{}, err
+		}
+	}
+	return account, nil
+}
+
+// allExternalAccounts reads those of an account that has more than it shows itself.
+func (c *Client) allExternalAccounts(ctx context.Context, id string) ([]ExternalAccount, error) {
+	if err := c.waitForPage(ctx, "external accounts"); err != nil {
+		return nil, err
+	}
+	idOf := func(e ExternalAccount) string { return e.ID }
+	return all(ctx, c, "external accounts", idOf, func(after *string) ([]ExternalAccount, bool, error) {
+		page, err := one(ctx, c, request{route: externalAccountsRoute, account: true}, func(ctx context.Context) (*stripego.AccountExternalAccountList, error) {
+			return c.externalAccounts.list(id, onePage(ctx, "", after))
+		}, func(l *stripego.AccountExternalAccountList) bool { return isPage(l.ListMeta, len(l.Data)) })
+		if err != nil {
+			return nil, false, err
+		}
+		return each(page.Data, externalAccountFrom), page.HasMore, nil
+	})
+}
+
+// externalAccounts lists bank accounts and cards together, which stripe-go has no client for.
+type externalAccounts struct {
+	backend stripego.Backend
+	key     string
+}
+
+func (e externalAccounts) list(account string, page stripego.ListParams) (*stripego.AccountExternalAccountList, error) {
+	var (
+		listed stripego.AccountExternalAccountList
+		query  form.Values
+	)
+	form.AppendTo(&query, &page)
+	path := stripego.FormatURLPath("/v1/accounts/%s/external_accounts", account)
+	err := e.backend.CallRaw(http.MethodGet, path, e.key, &query, page.GetParams(), &listed)
+	return &listed, err
 }
 
 // GetBalance reads the balance of a connected account, or of the platform for an empty id.
@@ -105,7 +147,6 @@ func accountFrom(a *stripego.Account) Account {
 		account.Requirements = Requirements{CurrentlyDue: r.CurrentlyDue, PastDue: r.PastDue, DisabledReason: string(r.DisabledReason)}
 	}
 	if a.ExternalAccounts != nil {
-		account.MoreExternalAccounts = a.ExternalAccounts.HasMore
 		for _, external := range a.ExternalAccounts.Data {
 			account.ExternalAccounts = append(account.ExternalAccounts, externalAccountFrom(external))
 		}

@@ -64,6 +64,7 @@ type Client struct {
 	subscriptions     subscription.Client
 	subscriptionItems subscriptionitem.Client
 	accounts          account.Client
+	externalAccounts  externalAccounts
 	transfers         transfer.Client
 	reversals         transferreversal.Client
 	payouts           payout.Client
@@ -95,6 +96,7 @@ func New(cfg Config) (*Client, error) {
 		subscriptions:     subscription.Client{B: b, Key: cfg.SecretKey},
 		subscriptionItems: subscriptionitem.Client{B: b, Key: cfg.SecretKey},
 		accounts:          account.Client{B: b, Key: cfg.SecretKey},
+		externalAccounts:  externalAccounts{backend: b, key: cfg.SecretKey},
 		transfers:         transfer.Client{B: b, Key: cfg.SecretKey},
 		reversals:         transferreversal.Client{B: b, Key: cfg.SecretKey},
 		payouts:           payout.Client{B: b, Key: cfg.SecretKey},

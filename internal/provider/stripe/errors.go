@@ -130,14 +130,20 @@ func failed(code stripego.PayoutFailureCode) stripego.ErrorCode { return stripeg
 const CodeIdempotencyError = "idempotency_error"
 
 func (r rule) matches(e *stripego.Error, to request) bool {
-	return (r.code == "" || r.code == e.Code) &&
-		(r.status == 0 || r.status == e.HTTPStatusCode) &&
-		(r.kind == "" || r.kind == e.Type) &&
-		(r.param == "" || r.param == e.Param) &&
-		(r.route == "" || r.route == to.route) &&
-		(!r.object || e.Param == "" || e.Param == "id") &&
-		(!r.account || to.account) &&
-		(!r.instant || to.instant)
+	return r.concerns(to) &&
+		anyOr(r.code, e.Code) && anyOr(r.status, e.HTTPStatusCode) && anyOr(r.kind, e.Type) && anyOr(r.param, e.Param) &&
+		(!r.object || e.Param == "" || e.Param == "id")
+}
+
+// concerns says that the rule is about such a request.
+func (r rule) concerns(to request) bool {
+	return anyOr(r.route, to.route) && anyOr(r.account, to.account) && anyOr(r.instant, to.instant)
+}
+
+// anyOr says that a rule wants what there is; zero wants any.
+func anyOr[T comparable](wanted, is T) bool {
+	var whatever T
+	return wanted == whatever || wanted == is
 }
 
 // matterOf is whose matter it is that a payout failed with this code after it was accepted.

@@ -1,5 +1,7 @@
 package stripe
 
+import "context"
+
 // Codes gives the codes that the table names.
 func Codes() []string {
 	var codes []string
@@ -9,6 +11,11 @@ func Codes() []string {
 		}
 	}
 	return codes
+}
+
+// ListExternalAccounts is what GetAccount does for an account with many of them.
+func (c *Client) ListExternalAccounts(ctx context.Context, id string) ([]ExternalAccount, error) {
+	return c.allExternalAccounts(ctx, id)
 }
 
 // ReadPagesAtOnce lifts the rate at which further pages are read.

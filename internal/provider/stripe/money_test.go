@@ -32,7 +32,7 @@ const (
 		"capabilities":{"transfers":"active"},"tos_acceptance":{"service_agreement":"full"},
 		"settings":{"payouts":{"schedule":{"interval":"manual"}}},
 		"requirements":{"currently_due":["individual.id_number"],"past_due":["external_account"],"disabled_reason":"requirements.past_due"},
-		"external_accounts":{"object":"list","has_more":true,"data":[
+		"external_accounts":{"object":"list","has_more":false,"data":[
 			{"id":"ba_1","object":"bank_account","country":"US","currency":"usd","status":"new","last4":"6789",
 				"default_for_currency":true,"available_payout_methods":["standard","instant"]},
 			{"id":"card_1","object":"card","country":"CA","currency":"cad","status":"errored","last4":"4242",
@@ -135,7 +135,6 @@ func TestGetAccountTellsWhatDecidesAPayout(t *testing.T) {
 			{ID: "card_2", Currency: "usd", InstantAvailable: true},
 			{ID: "of_next_year"},
 		},
-		MoreExternalAccounts: true,
 	}, account)
 	require.Equal(t, "GET /v1/accounts/acct_1", s.requests()[0].method+" "+s.requests()[0].path)
 }
@@ -485,7 +484,8 @@ func TestWhoseMatterARefusalOfMoneyIs(t *testing.T) {
 	for name, meanings := range want {
 		for i, r := range moneyReplies() {
 			refused := failureOf(t, calls[name](t.Context(), answering(t, r.script())))
-			require.Equal(t, meanings[i], meaning{refused.Class, refused.Matter}, "%s: %s of %s", name, r.code, r.param)
+			got := meaning{refused.Class, refused.Matter}
+			require.Equal(t, meanings[i], got, "%s: %s of %s", name, r.code, r.param)
 			require.Equal(t, r.code, refused.Code)
 			require.NotContains(t, refused.Error(), "example.com")
 		}

@@ -25,7 +25,9 @@ type exercise struct {
 	dropped bool
 }
 
-func exercises() []exercise {
+func exercises() []exercise { return append(exercisesOfBilling(), exercisesOfMoney()...) }
+
+func exercisesOfBilling() []exercise {
 	text := func(s string) *string { return &s }
 	create := func(p stripe.CustomerParams) func(context.Context, *stripe.Client) error {
 		return func(ctx context.Context, c *stripe.Client) error {
@@ -78,8 +80,18 @@ func exercises() []exercise {
 			_, _, err := c.PageSubscriptions(ctx, "sub_1")
 			return err
 		}},
+		{method: "Probe", call: func(ctx context.Context, c *stripe.Client) error { return c.Probe(ctx) }},
+	}
+}
+
+func exercisesOfMoney() []exercise {
+	return []exercise{
 		{method: "GetAccount", call: func(ctx context.Context, c *stripe.Client) error {
 			_, err := c.GetAccount(ctx, "acct_1")
+			return err
+		}},
+		{method: "ListExternalAccounts", call: func(ctx context.Context, c *stripe.Client) error {
+			_, err := c.ListExternalAccounts(ctx, "acct_1")
 			return err
 		}},
 		{method: "GetBalance", call: func(ctx context.Context, c *stripe.Client) error {
@@ -136,7 +148,6 @@ func exercises() []exercise {
 			_, err := c.ListPayouts(ctx, "acct_1", time.Unix(1700000000, 0))
 			return err
 		}},
-		{method: "Probe", call: func(ctx context.Context, c *stripe.Client) error { return c.Probe(ctx) }},
 	}
 }
 
