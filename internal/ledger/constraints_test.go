@@ -100,10 +100,13 @@ func TestAPayoutsMoneyMovesOnce(t *testing.T) {
 		"released when paid":          {paidByStripe, ending(p, ledger.Release)},
 		"reversed under way":          {sent, reversed(p, usd(9708))},
 		"returned before it was paid": {sent, on(p, ledger.Returned)},
-		"returned twice":              {append(paidByStripe[:4:4], on(p, ledger.Returned)), on(second, ledger.Returned)},
-		"paid when released":          {[]act{claim(p), ending(p, ledger.Release)}, on(p, ledger.Paid)},
-		"transferred when released":   {[]act{claim(p), ending(p, ledger.Release)}, on(p, ledger.TransferConfirmed)},
-		"taken back before paid":      {[]act{claim(byPayPal), on(byPayPal, ledger.ItemAccepted)}, ending(byPayPal, ledger.ItemReversed)},
+		"returned before paid, without a fee": {
+			[]act{claim(standard), on(standard, ledger.TransferConfirmed), on(standard, ledger.PayoutConfirmed)}, on(standard, ledger.Returned),
+		},
+		"returned twice":            {append(paidByStripe[:4:4], on(p, ledger.Returned)), on(second, ledger.Returned)},
+		"paid when released":        {[]act{claim(p), ending(p, ledger.Release)}, on(p, ledger.Paid)},
+		"transferred when released": {[]act{claim(p), ending(p, ledger.Release)}, on(p, ledger.TransferConfirmed)},
+		"taken back before paid":    {[]act{claim(byPayPal), on(byPayPal, ledger.ItemAccepted)}, ending(byPayPal, ledger.ItemReversed)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -83,8 +83,8 @@ $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- What a payout holds is never less than nothing, and what of it is on its way never more than what
--- was claimed: nothing is paid, reversed or released twice under whatever epoch.
+-- What a payout holds is never less than nothing, and never more than what was claimed for it: nothing
+-- is paid, reversed or released twice under whatever epoch.
 CREATE FUNCTION ledger_transaction_added() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     holds boolean;
@@ -93,7 +93,7 @@ BEGIN
     IF NEW.payout_id = '' OR NEW.event = 'claim' THEN
         RETURN NULL;
     END IF;
-    SELECT payee >= 0 AND in_payout <= 0 AND fees <= 0 AND acct >= 0 AND transit >= 0 AND acct + transit <= -in_payout INTO holds
+    SELECT payee >= 0 AND in_payout BETWEEN -payee AND 0 AND fees <= 0 AND acct >= 0 AND transit >= 0 AND acct + transit <= -in_payout INTO holds
         FROM (SELECT coalesce(sum(e.amount) FILTER (WHERE e.account = 'payee'), 0) AS payee,
                 coalesce(sum(e.amount) FILTER (WHERE e.account = 'in_payout'), 0) AS in_payout,
                 coalesce(sum(e.amount) FILTER (WHERE e.account = 'fees'), 0) AS fees,
