@@ -47,6 +47,9 @@ func (c *serveCommand) Validate() error {
 	if err := config.CheckAddress("HOLDFAST_METRICS_LISTEN", c.Metrics); err != nil {
 		return err
 	}
+	if err := config.CheckPlans(c.Plans); err != nil {
+		return err
+	}
 	app, err := config.ParseKeys(c.APIKeys, config.ScopeCustomers, config.ScopePayouts)
 	if err != nil {
 		return fmt.Errorf("HOLDFAST_API_KEYS: %w", err)

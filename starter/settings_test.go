@@ -37,6 +37,8 @@ func TestWrongSettingsNameTheVariable(t *testing.T) {
 		"malformed port":       {serve("--metrics-listen=127.0.0.1:x"), "HOLDFAST_METRICS_LISTEN"},
 		"unknown log format":   {serve("--log-format=xml"), "HOLDFAST_LOG_FORMAT"},
 		"unknown log level":    {serve("--log-level=loud"), "--log-level"},
+		"a plan with a space":  {serve("--plans=price_1, P-2"), "HOLDFAST_PLANS"},
+		"a secret too many":    {serve("--stripe-webhook-secret=,whsec_hunter2"), "STRIPE_WEBHOOK_SECRET"},
 		"malformed keys":       {serve("--api-keys=hunter2"), "HOLDFAST_API_KEYS"},
 		"malformed operators":  {serve("--operator-keys=olga:hunter2"), "HOLDFAST_OPERATOR_KEYS"},
 		"no keys":              {serve("--api-keys="), "HOLDFAST_API_KEYS"},

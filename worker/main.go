@@ -29,6 +29,9 @@ func (s settings) Validate() error {
 	if err := config.CheckAddress("HOLDFAST_METRICS_LISTEN", s.Metrics); err != nil {
 		return err
 	}
+	if err := config.CheckPlans(s.Plans); err != nil {
+		return err
+	}
 	return validateQueues(s.Queues)
 }
 

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -111,6 +112,15 @@ func CheckAddress(variable, address string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%s must be host:port, as in 127.0.0.1:8080", variable)
+	}
+	return nil
+}
+
+// CheckPlans says what is wrong with the prices and plans that count. One with a space in it would be
+// nobody's, and so hide what it was to name.
+func CheckPlans(plans []string) error {
+	if slices.ContainsFunc(plans, func(plan string) bool { return plan == "" || strings.ContainsAny(plan, " \t\r\n") }) {
+		return errors.New("HOLDFAST_PLANS must be ids of prices and plans with commas between them, and without spaces, as in price_1,P-2")
 	}
 	return nil
 }

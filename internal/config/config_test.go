@@ -29,6 +29,16 @@ func TestRateLimitIsANumberAboveZero(t *testing.T) {
 	}
 }
 
+func TestPlansAreIds(t *testing.T) {
+	t.Parallel()
+	for _, plans := range [][]string{nil, {"price_1"}, {"price_1", "P-2"}} {
+		require.NoError(t, config.CheckPlans(plans))
+	}
+	for _, plans := range [][]string{{"price_1", " P-2"}, {"", "price_1"}, {"price_1 P-2"}, {"price_1\n"}} {
+		require.ErrorContains(t, config.CheckPlans(plans), "HOLDFAST_PLANS", "%q", plans)
+	}
+}
+
 func TestAddressesAreChecked(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"127.0.0.1:8080", ":8080", "[::1]:0", "localhost:80"} {
