@@ -1,12 +1,16 @@
 package simulator_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/stripe/stripe-go/v76"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast/holdfast/internal/simulator"
 )
@@ -275,4 +279,161 @@ func (r *trial) requireBooks(t *testing.T) {
 		require.Equal(t, r.putIn[currency], totals.PutIn, currency)
 		require.Equal(t, r.away[currency], totals.UnderWay+totals.PaidOut, currency)
 	}
+}
+
+// Whatever goes wrong, a client that keeps its key until the outcome is known, and looks up what a
+// stored 500 hides, pays every payee exactly once, or takes back what the bank would not have.
+func TestRandomFaults_EveryPayeeIsPaidOnceOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	const payees, atOnce, amount = 60, 8, 1000
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, simulator.Config{Seed: seed})
+			require.NoError(t, b.Stripe().SetPlatformBalance("usd", payees*amount))
+			require.NoError(t, b.Stripe().SetPayoutSettlement(simulator.PayoutSettlement{Automatic: true, DelayMS: 1, FailShare: 0.2}))
+			accounts := make([]string, payees)
+			for i := range accounts {
+				accounts[i] = b.account(t)
+			}
+			var active []simulator.Fault
+			for _, kind := range []simulator.FaultKind{
+				simulator.Reset, simulator.ServerError, simulator.TooManyRequests, simulator.ExecuteThenDrop,
+				simulator.ExecuteThen500, simulator.Stored500, simulator.Truncate,
+			} {
+				active = append(active, simulator.Fault{Kind: kind, Probability: 0.1})
+			}
+			require.NoError(t, b.SetFaults(active...))
+
+			group, ctx := errgroup.WithContext(t.Context())
+			group.SetLimit(atOnce)
+			for i, account := range accounts {
+				group.Go(func() error { return b.payUntilKnown(ctx, account, amount, fmt.Sprint("po_", i)) })
+			}
+			require.NoError(t, group.Wait())
+
+			a := b.Stripe().MoneyAudit()
+			require.NoError(t, a.Err())
+			require.Empty(t, a.Unbalanced)
+			require.Len(t, a.Payouts, payees)
+			require.Zero(t, b.PostsWithoutKey())
+			received := int64(0)
+			for _, currencies := range a.Received {
+				require.Equal(t, map[string]int64{"usd": amount}, currencies)
+				received += amount
+			}
+			require.Less(t, received, int64(payees*amount), "no payout failed, or the property is empty")
+			require.Equal(t, simulator.MoneyTotals{PutIn: payees * amount, Platform: payees*amount - received, PaidOut: received}, a.Totals["usd"])
+		})
+	}
+}
+
+// payUntilKnown transfers, pays out, and takes the transfer back if the payout failed.
+func (b bundle) payUntilKnown(ctx context.Context, account string, amount int64, payout string) error {
+	transfer, err := untilKnown(ctx, payout+"/transfer", func(key string) (string, error) {
+		params := transferParams(account, amount, payout)
+		params.Context = ctx
+		params.SetIdempotencyKey(key)
+		tr, err := b.stripe().Transfers.New(params)
+		return idOf(tr, err)
+	}, func() (string, error) {
+		it := b.stripe().Transfers.List(&stripe.TransferListParams{ListParams: stripe.ListParams{Context: ctx}, TransferGroup: &payout})
+		if it.Next() {
+			return it.Transfer().ID, nil
+		}
+		return "", it.Err()
+	})
+	if err != nil {
+		return err
+	}
+	id, err := untilKnown(ctx, payout+"/payout", func(key string) (string, error) {
+		params := payoutParams(account, amount, payout)
+		params.Context = ctx
+		params.SetIdempotencyKey(key)
+		p, err := b.stripe().Payouts.New(params)
+		return idOf(p, err)
+	}, func() (string, error) { return b.findPayout(ctx, account, payout) })
+	if err != nil {
+		return err
+	}
+	status, err := b.awaitPayout(ctx, account, id)
+	if err != nil || status == stripe.PayoutStatusPaid {
+		return err
+	}
+	_, err = untilKnown(ctx, payout+"/reversal", func(key string) (string, error) {
+		params := &stripe.TransferReversalParams{Params: stripe.Params{Context: ctx}, ID: &transfer}
+		params.SetIdempotencyKey(key)
+		r, err := b.stripe().TransferReversals.New(params)
+		return idOf(r, err)
+	}, func() (string, error) {
+		it := b.stripe().TransferReversals.List(&stripe.TransferReversalListParams{ListParams: stripe.ListParams{Context: ctx}, ID: &transfer})
+		if it.Next() {
+			return it.TransferReversal().ID, nil
+		}
+		return "", it.Err()
+	})
+	return err
+}
+
+func idOf(made any, err error) (string, error) {
+	switch object := made.(type) {
+	case *stripe.Transfer:
+		return object.ID, err
+	case *stripe.Payout:
+		return object.ID, err
+	case *stripe.TransferReversal:
+		return object.ID, err
+	}
+	return "", fmt.Errorf("a %T has no id", made)
+}
+
+// untilKnown sends under the same key until there is an answer. What a stored 500 hides is looked for;
+// if it is not there, it is sent under the next key.
+func untilKnown(ctx context.Context, key string, send func(key string) (string, error), find func() (string, error)) (string, error) {
+	for epoch := 0; ; {
+		id, err := send(fmt.Sprint(key, "/", epoch))
+		var problem *stripe.Error
+		switch {
+		case err == nil:
+			return id, nil
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case errors.As(err, &problem) && problem.HTTPStatusCode == http.StatusBadRequest:
+			return "", err
+		case errors.As(err, &problem) && problem.LastResponse.Header.Get("Idempotent-Replayed") == "true":
+			id, err := find()
+			if id != "" {
+				return id, nil
+			}
+			if err == nil {
+				epoch++
+			}
+		}
+	}
+}
+
+// findPayout looks for the payout by its metadata, as there is no filter for it.
+func (b bundle) findPayout(ctx context.Context, account, payout string) (string, error) {
+	params := &stripe.PayoutListParams{ListParams: stripe.ListParams{Context: ctx}}
+	params.SetStripeAccount(account)
+	it := b.stripe().Payouts.List(params)
+	for it.Next() {
+		if it.Payout().Metadata["holdfast_payout_id"] == payout {
+			return it.Payout().ID, nil
+		}
+	}
+	return "", it.Err()
+}
+
+// awaitPayout asks until the payout has ended.
+func (b bundle) awaitPayout(ctx context.Context, account, id string) (stripe.PayoutStatus, error) {
+	for ctx.Err() == nil {
+		params := &stripe.PayoutParams{Params: stripe.Params{Context: ctx}}
+		params.SetStripeAccount(account)
+		p, err := b.stripe().Payouts.Get(id, params)
+		if err == nil && (p.Status == stripe.PayoutStatusPaid || p.Status == stripe.PayoutStatusFailed) {
+			return p.Status, nil
+		}
+	}
+	return "", ctx.Err()
 }
