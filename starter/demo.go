@@ -57,6 +57,6 @@ func startFleet(ctx context.Context, out io.Writer, name string, change ...func(
 	for _, c := range change {
 		c(&options)
 	}
-	fmt.Fprintln(out, "Starting Postgres, Temporal, a simulated Stripe, starter serve and a worker …")
+	fmt.Fprintln(out, "Starting Postgres, Temporal, a simulated Stripe and PayPal, starter serve and a worker …")
 	return fleet.Start(ctx, 1, options)
 }
