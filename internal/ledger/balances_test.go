@@ -63,8 +63,12 @@ func TestPayablesOfManyInTheirOrder(t *testing.T) {
 	)
 
 	found, err := ledger.Payables(t.Context(), b.pool, []ledger.Cutoff{
-		{PayeeID: grace, Currency: "eur", Date: cutoff}, {PayeeID: ada, Currency: "usd", Date: cutoff}, {PayeeID: "u_nobody", Currency: "usd", Date: cutoff},
-		{PayeeID: ada, Currency: "usd", Date: friday}, {PayeeID: grace, Currency: "usd", Date: cutoff}, {PayeeID: ada, Currency: "eur", Date: cutoff},
+		{PayeeID: grace, Currency: "eur", Date: cutoff},
+		{PayeeID: ada, Currency: "usd", Date: cutoff},
+		{PayeeID: "u_nobody", Currency: "usd", Date: cutoff},
+		{PayeeID: ada, Currency: "usd", Date: friday},
+		{PayeeID: grace, Currency: "usd", Date: cutoff},
+		{PayeeID: ada, Currency: "eur", Date: cutoff},
 	})
 	require.NoError(t, err)
 	require.Equal(t, []money.Amount{money.New(500, "eur"), usd(10000), usd(0), usd(12000), usd(700), money.Zero("eur")}, found)

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"math"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -82,8 +83,7 @@ func TestAPayoutsMoneyMovesOnce(t *testing.T) {
 	t.Parallel()
 	second := p
 	second.Epoch = 2
-	transferred := []act{claim(p), on(p, ledger.TransferConfirmed)}
-	sent := append(transferred[:2:2], on(p, ledger.PayoutConfirmed))
+	transferred, sent := paidByStripe[:2], paidByStripe[:3]
 	for name, c := range map[string]struct {
 		before []act
 		refuse act
@@ -103,7 +103,7 @@ func TestAPayoutsMoneyMovesOnce(t *testing.T) {
 		"returned before paid, without a fee": {
 			[]act{claim(standard), on(standard, ledger.TransferConfirmed), on(standard, ledger.PayoutConfirmed)}, on(standard, ledger.Returned),
 		},
-		"returned twice":            {append(paidByStripe[:4:4], on(p, ledger.Returned)), on(second, ledger.Returned)},
+		"returned twice":            {slices.Concat(paidByStripe, []act{on(p, ledger.Returned)}), on(second, ledger.Returned)},
 		"paid when released":        {[]act{claim(p), ending(p, ledger.Release)}, on(p, ledger.Paid)},
 		"transferred when released": {[]act{claim(p), ending(p, ledger.Release)}, on(p, ledger.TransferConfirmed)},
 		"taken back before paid":    {[]act{claim(byPayPal), on(byPayPal, ledger.ItemAccepted)}, ending(byPayPal, ledger.ItemReversed)},

@@ -25,7 +25,7 @@ func TestEverySequenceOfPostingsKeepsTheBooks(t *testing.T) {
 	run, refusals, releases := 0, 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
-		m := newModel(t.Context(), b, run)
+		m := newModel(t, b, run)
 		before := m.books(rt)
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			m.step(rt)
@@ -93,7 +93,7 @@ type movement struct {
 type model struct {
 	bundle
 
-	ctx       context.Context
+	test      *testing.T
 	payees    []string
 	payouts   []*modelPayout
 	movements []movement
@@ -104,8 +104,9 @@ type model struct {
 	releases  int
 }
 
-func newModel(ctx context.Context, b bundle, run int) *model {
-	m := &model{bundle: b, ctx: ctx, run: run}
+func newModel(t *testing.T, b bundle, run int) *model {
+	t.Helper()
+	m := &model{bundle: b, test: t, run: run}
 	for i := range 2 {
 		m.payees = append(m.payees, fmt.Sprintf("u_%d_%d", run, i))
 	}
@@ -131,7 +132,8 @@ func (m *model) step(t *rapid.T) {
 }
 
 func (m *model) try(do act) error {
-	return postgres.InTx(m.ctx, m.pool, func(tx pgx.Tx) error { return do(m.ctx, tx) })
+	ctx := m.test.Context()
+	return postgres.InTx(ctx, m.pool, func(tx pgx.Tx) error { return do(ctx, tx) })
 }
 
 func (m *model) done(t *rapid.T, do act) {
@@ -237,7 +239,7 @@ func (m *model) event(t *rapid.T, p *modelPayout) {
 		require.NoError(t, m.try(e.do(p)), "a payout is claimed and released once, and again is no error")
 		return
 	}
-	fits := p.stage == e.from && !(name == "item reversed" && p.given > 0)
+	fits := p.stage == e.from && (name != "item reversed" || p.given == 0)
 	if !fits {
 		m.refusals++
 		var refused *pgconn.PgError
@@ -270,28 +272,32 @@ func (m *model) want() map[ledger.Account]int64 {
 		}
 	}
 	for _, p := range m.payouts {
-		if p.stage != unclaimed && p.stage != released {
-			want[ledger.PayeeAccount(p.PayeeID)] -= p.Gross.Minor
-		}
-		if p.stage == claimed || p.stage == transferred || p.stage == underway {
-			want[ledger.InPayoutAccount(p.PayeeID)] += p.Gross.Minor
-		}
-		if p.stage == transferred || p.stage == underway || p.stage == paid {
-			want[ledger.PlatformAccount(p.Rail)] -= p.net()
-		}
-		switch p.stage {
-		case transferred:
-			want[ledger.AcctAccount(p.AccountID)] += p.net()
-		case underway:
-			want[ledger.TransitAccount(p.Rail)] += p.net()
-		case paid:
-			want[ledger.FeesAccount()] += p.Fee.Minor
+		for account, amount := range places(p) {
+			want[account] += amount
 		}
 		want[ledger.PayeeAccount(p.PayeeID)] += p.given
 		want[ledger.PlatformAccount(p.Rail)] += p.given - p.fx
 		want[ledger.FXAccount()] += p.fx
 	}
 	return want
+}
+
+// places says where a payout's money is.
+func places(p *modelPayout) map[ledger.Account]int64 {
+	gross, net := p.Gross.Minor, p.net()
+	payee, inPayout, platform := ledger.PayeeAccount(p.PayeeID), ledger.InPayoutAccount(p.PayeeID), ledger.PlatformAccount(p.Rail)
+	switch p.stage {
+	case claimed:
+		return map[ledger.Account]int64{payee: -gross, inPayout: gross}
+	case transferred:
+		return map[ledger.Account]int64{payee: -gross, inPayout: gross, platform: -net, ledger.AcctAccount(p.AccountID): net}
+	case underway:
+		return map[ledger.Account]int64{payee: -gross, inPayout: gross, platform: -net, ledger.TransitAccount(p.Rail): net}
+	case paid:
+		return map[ledger.Account]int64{payee: -gross, platform: -net, ledger.FeesAccount(): p.Fee.Minor}
+	case unclaimed, released:
+	}
+	return nil
 }
 
 // payable is RULES.md's sentence: credits dated up to the cutoff − all debits of any date − claims not
@@ -328,7 +334,7 @@ func (m *model) books(t *rapid.T) map[ledger.Account]int64 {
 		accounts = append(accounts, ledger.PayeeAccount(payee), ledger.InPayoutAccount(payee), ledger.AcctAccount("acct_"+payee))
 	}
 	for _, a := range accounts {
-		amount, err := ledger.Balance(m.ctx, m.pool, a, "usd")
+		amount, err := ledger.Balance(m.test.Context(), m.pool, a, "usd")
 		require.NoError(t, err)
 		found[a] = amount.Minor
 	}
