@@ -18,6 +18,7 @@ const (
 	SubscriptionChanged = "subscription.changed"
 	OnboardingChanged   = "onboarding.changed"
 	PauseChanged        = "pause.changed"
+	PayoutChanged       = "payout.changed"
 )
 
 // Change is something that the app is told. Seq rises by one from change to change, in the order in
@@ -57,4 +58,51 @@ func (w *Writer) Append(ctx context.Context, tx pgx.Tx, kind, customerID string,
 		return nil
 	}
 	return outbox.Add(ctx, tx, w.deliver(c))
+}
+
+// Told is what the app is told of a customer.
+type Told struct {
+	CustomerID string
+	Data       any
+}
+
+// AppendAll is Append for any number of changes of one type, in their order.
+func (w *Writer) AppendAll(ctx context.Context, tx pgx.Tx, kind string, all []Told) error {
+	customers, data := make([]string, len(all)), make([]string, len(all))
+	for i, told := range all {
+		encoded, err := json.Marshal(told.Data)
+		if err != nil {
+			return fmt.Errorf("change feed: encode %s of %s: %w", kind, told.CustomerID, err)
+		}
+		customers[i], data[i] = told.CustomerID, string(encoded)
+	}
+	rows, err := tx.Query(ctx, `WITH next AS (UPDATE change_counter SET last = last + cardinality($2::text[]) RETURNING last)
+		INSERT INTO changes (seq, type, customer_id, data)
+		SELECT last - cardinality($2::text[]) + place, $1, customer, data::jsonb
+		FROM next, unnest($2::text[], $3::text[]) WITH ORDINALITY AS told (customer, data, place) ORDER BY place
+		RETURNING seq, at, type, customer_id, data`, kind, customers, data)
+	if err != nil {
+		return fmt.Errorf("change feed: write %d of %s: %w", len(all), kind, err)
+	}
+	changes, err := pgx.CollectRows(rows, pgx.RowToStructByName[Change])
+	if err != nil {
+		return fmt.Errorf("change feed: write %d of %s: %w", len(all), kind, err)
+	}
+	return w.deliverAll(ctx, tx, changes)
+}
+
+func (w *Writer) deliverAll(ctx context.Context, tx pgx.Tx, changes []Change) error {
+	if w.deliver == nil {
+		return nil
+	}
+	batch := &pgx.Batch{}
+	for _, c := range changes {
+		if err := outbox.Queue(batch, w.deliver(c)); err != nil {
+			return err
+		}
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("change feed: have %d changes delivered: %w", len(changes), err)
+	}
+	return nil
 }
