@@ -51,7 +51,7 @@ func (s *Store) Notes(ctx context.Context, tx pgx.Tx, all []Said) error {
 		ORDER BY payee_id, code, place DESC
 		ON CONFLICT (payee_id, code) DO UPDATE SET
 			detail = CASE WHEN excluded.last_date >= n.last_date THEN excluded.detail ELSE n.detail END,
-			times = n.times + (excluded.last_date > n.last_date)::int,
+			times = n.times + (excluded.last_date > n.last_date OR excluded.first_date < n.first_date)::int,
 			first_date = least(n.first_date, excluded.first_date), last_date = greatest(n.last_date, excluded.last_date)`,
 		payees, codes, details, dates)
 	if err != nil {

@@ -134,8 +134,12 @@ func (p Profile) checkMinimum() *customer.FieldError {
 	return nil
 }
 
-// destination is where the payee's money goes, as far as the app decides it.
+// destination is where the payee's money goes, as far as the app decides it. Who is paid by Stripe is
+// never paid by PayPal; who is paid by PayPal may have an account too.
 func (p Profile) destination() [3]string {
+	if p.Rail == RailStripe {
+		return [3]string{string(p.Rail), p.StripeAccountID}
+	}
 	return [3]string{string(p.Rail), p.StripeAccountID, p.PayPalEmail}
 }
 
