@@ -79,6 +79,8 @@ func New(deps Deps) *API {
 	a.routeSubscriptions()
 	a.routePayees()
 	a.routeEarnings()
+	a.routePayouts()
+	a.routePayoutRuns()
 	a.routeChanges()
 	a.routeOperators()
 	a.routeAttention()
