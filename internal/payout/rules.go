@@ -163,9 +163,6 @@ func (f Facts) daily(days []Cycle, runDate date.Date, p Policy) Decision {
 	}
 	decision := f.payCycles(f.PaidBy().method(), fridays, p)
 	decision.NotInstant = instant.Skip
-	if decision.Skip != "" && !decision.CycleRun.IsZero() && !instant.CycleRun.IsZero() {
-		decision.CycleRun = instant.CycleRun
-	}
 	return decision
 }
 

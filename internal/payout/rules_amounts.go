@@ -147,9 +147,10 @@ func (p Policy) unit(m Method, c money.Currency) int64 {
 	}
 }
 
-// sendable is what of an amount the provider can pay: Stripe wants some currencies in whole units.
+// sendable is what of an amount the provider can pay: Stripe wants some currencies in whole units,
+// and PayPal is for one that it wants in any.
 func (p Policy) sendable(m Method, gross money.Amount) money.Amount {
-	if m == MethodPayPal || gross.Currency.StripePayoutStep() == 1 {
+	if gross.Currency.StripePayoutStep() == 1 {
 		return gross
 	}
 	return gross.FloorTo(p.unit(m, gross.Currency))

@@ -2,6 +2,7 @@ package payout
 
 import (
 	"time"
+	"unicode"
 
 	"github.com/holdfast/holdfast/internal/money"
 )
@@ -70,7 +71,7 @@ func payPalProblem(email string, c money.Currency, p Policy) Reason {
 
 func isASCII(text string) bool {
 	for i := range len(text) {
-		if text[i] <= ' ' || text[i] > '~' {
+		if text[i] > unicode.MaxASCII {
 			return false
 		}
 	}
@@ -118,7 +119,7 @@ func (f Facts) NotInstant(p Policy) Reason {
 		return BecauseInstantNotOffered
 	case !d.PaidBefore:
 		return BecauseInstantNotYet
-	case !d.ChangedAt.IsZero() && f.AsOf.Before(d.ChangedAt.Add(p.DestinationWait)):
+	case f.AsOf.Before(d.ChangedAt.Add(p.DestinationWait)):
 		return BecauseDestinationChanged
 	case f.AsOf.Before(d.InstantRefusedUntil):
 		return BecauseInstantRefused

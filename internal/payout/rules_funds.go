@@ -39,8 +39,8 @@ func CompareNeeds(a, b Need) int {
 	return cmp.Or(a.DueDate.Compare(b.DueDate), cmp.Compare(a.PayeeID, b.PayeeID))
 }
 
-// WithinFunds says how many of the needs, which are in their order and of one currency, the funds
-// serve, and what is missing for all of them. It goes as far as the funds do and no further: nobody is
+// WithinFunds says how many of the needs, which are in their order, positive and of one currency, the
+// funds serve, and what is missing for all of them. It goes as far as the funds do and no further: nobody is
 // passed over because somebody later needs less. A payee's parts are paid together or not at all.
 func WithinFunds(needs []Need, available money.Amount) (served int, missing money.Amount, err error) {
 	total := money.Zero(available.Currency)
@@ -48,7 +48,7 @@ func WithinFunds(needs []Need, available money.Amount) (served int, missing mone
 		if total, err = total.Add(need.Amount); err != nil {
 			return 0, money.Amount{}, fmt.Errorf("add up what payouts need, up to that of %s: %w", need.PayeeID, err)
 		}
-		if total.Minor <= available.Minor && served == i {
+		if total.Minor <= available.Minor {
 			served = i + 1
 		}
 	}

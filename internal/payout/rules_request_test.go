@@ -108,6 +108,14 @@ func TestOptionsSayWhyNot(t *testing.T) {
 	f.Currency = "eur"
 	require.Equal(t, payout.BecauseCurrencyNotPaidOut, payout.Options(f, today, policy)[1].Reason)
 	require.Nil(t, payout.Options(byPayPal(1), today, policy)[0].Example, "a cent is all fee")
+
+	f = payable(0)
+	f.Payable = (&earned{credits: map[date.Date]int64{today: 5_00, today.AddDays(-1): 7_00}}).through
+	require.Equal(t, cents(7_00), payout.Options(f, today, policy)[1].Example.Gross, "what is earned today is not yet payable")
+	f.Stripe.Checked = false
+	require.Equal(t, payout.BecauseDestinationUnchecked, payout.Options(f, today, policy)[0].Reason)
+	f.Stripe = payout.StripeDestination{}
+	require.Equal(t, payout.BecauseNoDestination, payout.Options(f, today, policy)[0].Reason)
 }
 
 // RULES.md §3, How much: a retry has no minimum, and pays no more than is still there.
@@ -119,6 +127,16 @@ func TestARetry(t *testing.T) {
 	require.Equal(t, payout.Terms{Gross: cents(5_00), Fee: cents(0), Net: cents(5_00)}, again.Total("usd"))
 	require.Equal(t, failed.PeriodEnd, again.Payouts[0].PeriodEnd)
 	require.Equal(t, failed.Terms, payout.Retry(payable(900_00), failed, policy).Payouts[0].Terms)
+
+	since := payable(0)
+	since.Payable = (&earned{credits: map[date.Date]int64{failed.PeriodEnd: 20_00, failed.DueDate: 30_00}}).through
+	require.Equal(t, cents(20_00), payout.Retry(since, failed, policy).Payouts[0].Gross, "what was earned since is for the next cycle")
+
+	large := payout.Plan{Terms: policy.Terms(payout.MethodStandard, "US", cents(50_000_00)), Method: payout.MethodStandard, Part: 3}
+	byOther := payout.Retry(byPayPal(50_000_00), large, policy).Payouts
+	require.Len(t, byOther, 1)
+	require.Equal(t, cents(20_408_00), byOther[0].Gross, "as much as one item may be")
+	require.Equal(t, 3, byOther[0].Part)
 
 	daily := payable(50_00)
 	daily.Frequency = payout.Daily

@@ -306,6 +306,33 @@ func run(t *rapid.T, f *payout.Facts, balance *earned, runDate date.Date, policy
 	}
 }
 
+// RULES.md §3, Dates and cycles: missed cycles are paid together, by the last one's cutoff, and have
+// been due since the first.
+func TestMissedCyclesArePaidTogether(t *testing.T) {
+	t.Parallel()
+	f := payable(100_00)
+	f.LastCycle = civil(t, "2026-11-06")
+	d := payout.Decide(f, civil(t, "2026-11-23"), payout.DefaultPolicy())
+	require.Len(t, d.Payouts, 1)
+	require.Equal(t, civil(t, "2026-11-13"), d.Payouts[0].DueDate)
+	require.Equal(t, civil(t, "2026-11-13"), d.Payouts[0].PeriodEnd)
+	require.Equal(t, civil(t, "2026-11-20"), d.CycleRun)
+}
+
+// What the policy has no cap for is not paid by that method at all.
+func TestACurrencyIsNotPaidByEveryMethod(t *testing.T) {
+	t.Parallel()
+	policy := payout.Policy{Currencies: map[money.Currency]payout.Limits{"usd": {Minimum: 10_00}}}
+	require.NoError(t, policy.Validate())
+	require.Equal(t, payout.BecausePayPalNotInCurrency, payout.Decide(byPayPal(100_00), firstDay, policy).Skip)
+	require.Equal(t, payout.BecauseInstantNotInCurrency, payout.Quote(payable(100_00), firstDay, nil, policy).Skip)
+	require.Len(t, payout.Decide(payable(100_00), firstDay, policy).Payouts, 1)
+	options := payout.Options(payable(100_00), firstDay, policy)
+	require.Equal(t, payout.BecauseInstantNotInCurrency, options[0].Reason)
+	require.Nil(t, options[0].Example)
+	require.NotNil(t, options[1].Example)
+}
+
 // A cycle that met an obstacle stays due; one with nothing to pay is over.
 func TestWhatEndsACycle(t *testing.T) {
 	t.Parallel()
