@@ -25,7 +25,9 @@ type verifyLedgerCommand struct {
 }
 
 // Run adds up the ledger, holds every invariant against it, and fails when one does not hold.
-func (c *verifyLedgerCommand) Run(ctx context.Context) error {
+func (c *verifyLedgerCommand) Run(ctx context.Context) error { return c.verify(ctx, os.Stdout) }
+
+func (c *verifyLedgerCommand) verify(ctx context.Context, out io.Writer) error {
 	pool, err := postgres.Open(ctx, c.Database.URL)
 	if err != nil {
 		return err
@@ -38,7 +40,7 @@ func (c *verifyLedgerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.print(os.Stdout, report); err != nil {
+	if err := c.print(out, report); err != nil {
 		return err
 	}
 	return report.Err()

@@ -33,7 +33,7 @@ func (c Check) String() string {
 	if c.Holds() {
 		return c.Invariant + ": holds"
 	}
-	return fmt.Sprintf("%s: violated %d times, as by %s", c.Invariant, c.Violations, strings.Join(c.Examples, ", "))
+	return fmt.Sprintf("%s: does not hold in %d cases, as in %s", c.Invariant, c.Violations, strings.Join(c.Examples, ", "))
 }
 
 // Err is nil when every invariant holds, and else says which do not.
