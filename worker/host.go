@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast/holdfast/activities"
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/feed"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
@@ -34,6 +35,7 @@ type host struct {
 	temporal      client.Client
 	customers     *customer.Store
 	subscriptions *subscription.Store
+	payouts       *payout.Store
 	stripe        *stripe.Client // nil: not configured
 	paypal        *paypal.Client // nil: not configured
 	webhook       *feed.Webhook  // nil: not configured
@@ -91,6 +93,9 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	w.RegisterWorkflowWithOptions(workflows.SubscriptionBackfill, workflow.RegisterOptions{Name: workflows.NameSubscriptionBackfill})
 	w.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
 	w.RegisterWorkflowWithOptions(workflows.ChangeDelivery, workflow.RegisterOptions{Name: workflows.NameChangeDelivery})
+	w.RegisterWorkflowWithOptions(workflows.PayoutLauncher, workflow.RegisterOptions{Name: workflows.NamePayoutLauncher})
+	w.RegisterWorkflowWithOptions(workflows.PayoutRun, workflow.RegisterOptions{Name: workflows.NamePayoutRun})
+	w.RegisterWorkflowWithOptions(workflows.Payout, workflow.RegisterOptions{Name: workflows.NamePayout})
 	onboarding := activities.NewOnboarding(h.pool, h.customers)
 	register(w, workflows.ActivityPlanOnboarding, onboarding.PlanOnboarding)
 	register(w, workflows.ActivityParkStep, onboarding.ParkStep)
@@ -102,6 +107,7 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityBeginBackfill, backfill.BeginBackfill)
 	register(w, workflows.ActivityMarkUnread, backfill.MarkUnread)
 	register(w, workflows.ActivityCountHealed, backfill.CountHealed)
+	register(w, workflows.ActivityPlanPayout, activities.NewPayouts(h.pool).PlanPayout)
 	delivery := activities.NewDelivery(h.pool, h.webhook, h.log)
 	register(w, workflows.ActivityDeliverChange, delivery.DeliverChange)
 	register(w, workflows.ActivityGiveUpChange, delivery.GiveUpChange)
@@ -123,6 +129,12 @@ func (h host) stripeWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityReadStripeSubscriptions, reads.ReadStripeSubscriptions)
 	lists := activities.NewStripeBackfill(h.pool, h.subscriptions, h.stripe, breaker, h.rates, h.meter, h.log)
 	register(w, workflows.ActivityCompareStripePage, lists.CompareStripePage)
+	moves := activities.NewStripePayouts(h.pool, h.payouts, h.stripe, breaker, h.furtherCalls(provider.Stripe), h.log)
+	register(w, workflows.ActivityCheckDestination, moves.CheckDestination)
+	register(w, workflows.ActivitySendTransfer, moves.SendTransfer)
+	register(w, workflows.ActivitySendPayout, moves.SendPayout)
+	register(w, workflows.ActivityReadPayout, moves.ReadPayout)
+	register(w, workflows.ActivityReverseTransfer, moves.ReverseTransfer)
 	var probe func(context.Context) error
 	if h.stripe != nil {
 		probe = h.stripe.Probe
@@ -134,8 +146,8 @@ func (h host) stripeWorker(queue string) worker.Worker {
 // payPalWorker makes the calls to PayPal.
 func (h host) payPalWorker(queue string) worker.Worker {
 	w := h.providerWorker(queue, provider.PayPal)
-	furtherReads := rate.NewLimiter(rate.Limit(h.rates[provider.PayPal]), 1)
-	reads := activities.NewPayPalSubscriptions(h.pool, h.subscriptions, h.paypal, h.breakers[provider.PayPal], furtherReads, h.meter, h.log)
+	reads := activities.NewPayPalSubscriptions(
+		h.pool, h.subscriptions, h.paypal, h.breakers[provider.PayPal], h.furtherCalls(provider.PayPal), h.meter, h.log)
 	register(w, workflows.ActivityReadPayPalSubscriptions, reads.ReadPayPalSubscriptions)
 	var probe func(context.Context) error
 	if h.paypal != nil {
@@ -143,6 +155,12 @@ func (h host) payPalWorker(queue string) worker.Worker {
 	}
 	register(w, workflows.ActivityProbeProvider, activities.NewProbe(h.pool, probe).ProbeProvider)
 	return w
+}
+
+// furtherCalls lets the calls of one activity but the first have their turn: the queue's rate counts
+// that one alone.
+func (h host) furtherCalls(p provider.Name) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(h.rates[p]), 1)
 }
 
 // providerWorker is a worker for calls to a provider. The server holds the rate for the whole fleet.

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast/holdfast/internal/localstack"
 	"github.com/holdfast/holdfast/internal/localstack/temporaltest"
 	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
@@ -41,6 +42,7 @@ type bundle struct {
 	simulator     *simulator.Simulator
 	customers     *customer.Store
 	subscriptions *subscription.Store
+	payouts       *payout.Store
 	host          host
 }
 
@@ -79,8 +81,10 @@ func setupOn(t *testing.T, server *localstack.Temporal, queues []string) bundle 
 		server: server, pool: pool, temporal: temporal, simulator: sim, customers: customer.NewStore(pool, feed.NewWriter(nil)),
 		subscriptions: subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions),
 	}
+	b.payouts = payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.StartPayout)
 	b.host = host{
-		pool: pool, temporal: temporal, stripe: toStripe, paypal: toPayPal, customers: b.customers, subscriptions: b.subscriptions, breakers: breakers,
+		payouts: b.payouts,
+		pool:    pool, temporal: temporal, stripe: toStripe, paypal: toPayPal, customers: b.customers, subscriptions: b.subscriptions, breakers: breakers,
 		rates: map[provider.Name]float64{provider.Stripe: 100, provider.PayPal: 100}, meter: unmetered{}, log: slog.New(slog.DiscardHandler),
 	}
 	b.serve(t, queues)

@@ -18,6 +18,7 @@ type settings struct {
 	Stripe   config.Stripe   `embed:""`
 	PayPal   config.PayPal   `embed:""`
 	Delivery config.Delivery `embed:""`
+	Payouts  config.Payouts  `embed:""`
 	Plans    []string        `name:"plans" env:"HOLDFAST_PLANS" help:"Prices and plans that count; empty: all do. An add-on that is not among them never hides the plan."`
 	Log      config.Log      `embed:""`
 	Metrics  string          `name:"metrics-listen" env:"HOLDFAST_METRICS_LISTEN" default:"127.0.0.1:9091" help:"Where /metrics, /healthz and /readyz are served."`

@@ -20,6 +20,7 @@ import (
 	"github.com/holdfast/holdfast/internal/config"
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/httpserver"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/subscription"
@@ -139,11 +140,16 @@ func newHost(told settings, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal
 	if err != nil {
 		return host{}, &config.UsageError{Err: err}
 	}
+	policy, err := told.Payouts.Policy()
+	if err != nil {
+		return host{}, &config.UsageError{Err: err}
+	}
 	changes := told.Delivery.Feed.Writer()
 	return host{
 		pool: pool, temporal: temporal, stripe: stripeCalls, paypal: payPalCalls, breakers: breakers, log: t.Logger(), meter: t.Sync,
 		customers:     customer.NewStore(pool, changes),
 		webhook:       webhook,
+		payouts:       payout.NewStore(pool, policy, changes, workflows.StartPayout),
 		subscriptions: subscription.NewStore(pool, told.Plans, changes, workflows.SyncSubscriptions),
 		rates:         map[provider.Name]float64{provider.Stripe: told.Stripe.RateLimit, provider.PayPal: told.PayPal.RateLimit},
 	}, t.WatchBreakers(watched)

@@ -77,13 +77,16 @@ func (p *payingOut) shouldContinueAsNew(ctx workflow.Context) bool {
 // news says that there may be something to do that the last move did not know of.
 func (p *payingOut) news() bool { return p.events.Len() > 0 || p.decided }
 
-// plan asks Postgres how the payout stands, and takes it up there.
+// plan asks Postgres how the payout stands, and takes it up there: at once, if there is news of it.
 func (p *payingOut) plan(ctx workflow.Context) error {
+	news := p.news()
 	drain(p.events)
 	p.decided = false
 	steps, err := p.lot.readPlan(func() ([]PlannedStep, error) {
 		plan, err := call[PayoutPlan](onPostgres(ctx, "how "+p.in.PayoutID+" stands"), ActivityPlanPayout, p.in)
-		p.next, p.state = plan.Next, plan.Next.State
+		if p.next, p.state = plan.Next, plan.Next.State; news {
+			p.next.At = nil
+		}
 		return plan.Steps, err
 	})
 	if err != nil {

@@ -1,0 +1,560 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/activity"
+
+	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/provider/stripe"
+	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/workflows"
+)
+
+// Operations of a payout at Stripe. Each is a write that happens once.
+const (
+	opTransfer = "transfer"
+	opPayout   = "payout"
+	opReversal = "reversal"
+)
+
+// How long a payout waits, and for what.
+const (
+	hindranceWait   = 15 * time.Minute   // for the kill switch, a pause or an approval
+	fundingWait     = 15 * time.Minute   // for the platform's balance to be filled up,
+	fundingPatience = 3 * 24 * time.Hour // and when it ends without
+	fundsWait       = 30 * time.Second   // for what was transferred to be available on the account,
+	fundsPatience   = 10 * time.Minute   // and when it is taken back
+	// freshCheck is how long a look at the destination is good for.
+	freshCheck = 10 * time.Minute
+)
+
+// Codes of what ends payouts, beside Stripe's own.
+const (
+	codeFundsNotAvailable = "funds_not_available"
+	codeMismatch          = "payout_is_not_as_it_was_sent"
+	codeCanceled          = "canceled"
+)
+
+// StripePayouts makes the moves of payouts at Stripe. Each changes one thing there at most, records
+// what came of it, and says what the next move is.
+type StripePayouts struct {
+	pool     *pgxpool.Pool
+	payouts  *payout.Store
+	client   *stripe.Client
+	attempts *attempts
+	writer   *writer
+	turns    waiter
+}
+
+// NewStripePayouts makes the activities. A nil client is a Stripe that is not configured; turns is the
+// limiter of this process for all calls of a move but the first.
+func NewStripePayouts(
+	pool *pgxpool.Pool, payouts *payout.Store, client *stripe.Client, breaker *provider.Breaker, turns waiter, log *slog.Logger,
+) *StripePayouts {
+	return &StripePayouts{
+		pool: pool, payouts: payouts, client: client, turns: turns,
+		attempts: newAttempts(pool, provider.Stripe, breaker, client != nil, log),
+		writer:   &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
+	}
+}
+
+// instead is what is to be done instead of what follows from the payout's state, and when. The zero
+// value changes nothing.
+type instead struct {
+	do    string
+	after time.Duration
+}
+
+// move makes one attempt at a move of a payout as it stands, and says what the next one is. What
+// nobody can tell is held for a person.
+func (s *StripePayouts) move(
+	ctx context.Context, in workflows.PayoutStepInput, do func(context.Context, payout.Payout) (instead, error),
+) (next workflows.PayoutMove, err error) {
+	err = s.attempts.try(ctx, in.Step, func(ctx context.Context) error {
+		p, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
+		if err != nil {
+			return err
+		}
+		other, err := do(ctx, p)
+		if err = s.hold(ctx, p.ID, err); err != nil {
+			return err
+		}
+		next, err = s.next(ctx, in, other)
+		return err
+	})
+	return next, err
+}
+
+// hold leaves a payout to a person when money may have moved and nothing tells whether it did, and
+// gives every other failure on.
+func (s *StripePayouts) hold(ctx context.Context, id string, err error) error {
+	failure, _ := errors.AsType[*provider.Failure](err)
+	switch {
+	case failure != nil && failure.Class == provider.Held:
+		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, id, failure.Code) })
+	case errors.Is(err, payout.ErrOtherObject):
+		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, id, err.Error()) })
+	}
+	return err
+}
+
+// next says what is to be done next, and ends the step when that is nothing.
+func (s *StripePayouts) next(ctx context.Context, in workflows.PayoutStepInput, other instead) (workflows.PayoutMove, error) {
+	now, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
+	if err != nil {
+		return workflows.PayoutMove{}, err
+	}
+	move := nextMove(now)
+	if move.Do == "" {
+		return move, step.Finish(ctx, s.pool, activity.GetInfo(ctx).WorkflowExecution.ID, in.Step, step.Done)
+	}
+	if other.do != "" {
+		move.Do, move.At = other.do, nil
+	}
+	if other.after > 0 {
+		at := time.Now().Add(other.after)
+		move.At = &at
+	}
+	return move, nil
+}
+
+func (s *StripePayouts) inTx(ctx context.Context, do func(pgx.Tx) error) error {
+	return postgres.InTx(ctx, s.pool, do)
+}
+
+// CheckDestination looks at where the money is to go, right before it goes there, and lets it be sent
+// if nothing speaks against that.
+func (s *StripePayouts) CheckDestination(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
+	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+		seen, err := s.look(ctx, p.PayeeID, p.StripeAccountID)
+		if failure, ok := refusalOf(err); ok { // the account is connected to us no more
+			return instead{}, s.endBefore(ctx, p, payout.BecauseNoDestination, failure)
+		}
+		if err != nil {
+			return instead{}, err
+		}
+		return s.judge(ctx, p, seen)
+	})
+}
+
+// look reads a connected account, and what it has.
+func (s *StripePayouts) look(ctx context.Context, payeeID, accountID string) (payout.Account, error) {
+	asOf := time.Now()
+	found, err := s.client.GetAccount(ctx, accountID)
+	if err != nil {
+		return payout.Account{}, err
+	}
+	if err := s.turns.Wait(ctx); err != nil {
+		return payout.Account{}, err
+	}
+	has, err := s.client.GetBalance(ctx, accountID)
+	return accountSeen(payeeID, found, has, asOf), err
+}
+
+// accountSeen puts together how an account was seen: with the bank or card that its payouts go to.
+func accountSeen(payeeID string, a stripe.Account, has stripe.Balance, asOf time.Time) payout.Account {
+	seen := payout.Account{
+		StripeAccountID: a.ID, PayeeID: payeeID, Country: a.Country, Currency: a.DefaultCurrency,
+		ScheduleInterval: a.ScheduleInterval, PayoutsEnabled: a.PayoutsEnabled && a.TransfersActive, AsOf: asOf,
+	}
+	for _, e := range a.ExternalAccounts {
+		if e.Default && (seen.ExternalAccountID == "" || e.Currency == a.DefaultCurrency) {
+			seen.ExternalAccountID, seen.ExternalCurrency = e.ID, e.Currency
+			seen.ExternalErrored, seen.InstantOffered = e.Status == "errored", e.InstantAvailable
+		}
+	}
+	for _, funds := range has {
+		seen.Negative = seen.Negative || funds.Available+funds.Pending < 0
+	}
+	return seen
+}
+
+// judge keeps how the account was seen, and starts the payout or ends it.
+func (s *StripePayouts) judge(ctx context.Context, p payout.Payout, seen payout.Account) (other instead, err error) {
+	var problem payout.Reason
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := s.payouts.PutAccountSnapshot(ctx, tx, seen); err != nil {
+			return err
+		}
+		if problem, err = s.problem(ctx, tx, p, seen); err != nil || problem != "" {
+			return err
+		}
+		if err := payout.MarkChecked(ctx, tx, p.ID); err != nil {
+			return err
+		}
+		started, err := s.payouts.Start(ctx, tx, p.ID)
+		if started.Waits != "" {
+			other = instead{after: hindranceWait}
+		}
+		return err
+	})
+	if err != nil || problem == "" {
+		return other, err
+	}
+	return instead{}, s.endBefore(ctx, p, problem, nil)
+}
+
+// problem is why the payout cannot go where it was planned to go.
+func (s *StripePayouts) problem(ctx context.Context, tx pgx.Tx, p payout.Payout, seen payout.Account) (payout.Reason, error) {
+	facts, err := payout.LoadFactsOf(ctx, tx, p.PayeeID, time.Now())
+	if err != nil {
+		return "", err
+	}
+	if problem := facts.Stripe.Problem(p.Net.Currency); problem != "" {
+		return problem, nil
+	}
+	if seen.ExternalAccountID != p.DestinationID {
+		return payout.BecauseDestinationChanged, nil
+	}
+	if p.Method == payout.MethodInstant {
+		return facts.NotInstant(s.payouts.Policy()), nil
+	}
+	return "", nil
+}
+
+// endBefore ends a payout before anything of it was transferred.
+func (s *StripePayouts) endBefore(ctx context.Context, p payout.Payout, because payout.Reason, refused *provider.Failure) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		if p.State == payout.Planned {
+			return s.payouts.CancelPlanned(ctx, tx, p.ID, because)
+		}
+		failure := payout.Failure{Class: string(provider.Rejected), Code: string(because), Message: because.Sentence(), Ending: payout.Canceled}
+		failure.Destination = refused != nil && refused.Matter == provider.MatterPayee
+		return s.payouts.TransferRefused(ctx, tx, p.ID, failure)
+	})
+}
+
+// SendTransfer moves the net from the platform to the connected account.
+func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
+	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+		what := s.transfer(p)
+		sent, err := s.sent(ctx, what)
+		if err != nil {
+			return instead{}, err
+		}
+		if !sent {
+			if p.CheckedAt == nil || time.Since(*p.CheckedAt) > freshCheck {
+				return instead{do: workflows.ActivityCheckDestination}, nil
+			}
+			if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
+				return other, err
+			}
+		}
+		err = s.writer.do(ctx, what)
+		failure, refused := refusalOf(err)
+		switch {
+		case !refused:
+			return instead{}, err
+		case failure.Matter == provider.MatterOurs && time.Since(p.StateSince) < fundingPatience:
+			return instead{after: fundingWait}, s.note(ctx, p, payout.BecauseFunding)
+		}
+		ended := failureOf(failure)
+		if failure.Matter == provider.MatterOurs {
+			ended.Code, ended.Ending = string(payout.BecauseFunding), payout.Canceled
+		}
+		return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.TransferRefused(ctx, tx, p.ID, ended) })
+	})
+}
+
+// note tells the payee why a payout waits.
+func (s *StripePayouts) note(ctx context.Context, p payout.Payout, because payout.Reason) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		return s.payouts.Note(ctx, tx, p.PayeeID, date.Of(time.Now()), string(because), because.Sentence())
+	})
+}
+
+func (s *StripePayouts) transfer(p payout.Payout) write {
+	return write{
+		operation: operation(opTransfer, p.ID),
+		money:     true,
+		params: stripe.TransferRequest{
+			Amount: p.Net.Minor, Currency: string(p.Net.Currency), Destination: p.StripeAccountID,
+			TransferGroup: p.ID, PayoutID: p.ID, PayeeID: p.PayeeID,
+		},
+		send: func(ctx context.Context, request provider.Request) (string, error) {
+			var frozen stripe.TransferRequest
+			if err := request.Decode(&frozen); err != nil {
+				return "", err
+			}
+			made, err := s.client.CreateTransfer(ctx, frozen, request.Key)
+			return made.ID, err
+		},
+		find: func(ctx context.Context, request provider.Request) (string, bool, error) {
+			return s.findTransfer(ctx, p, request)
+		},
+		record: func(ctx context.Context, tx pgx.Tx, _ provider.Request, transferID string) error {
+			return s.payouts.TransferConfirmed(ctx, tx, p.ID, transferID)
+		},
+	}
+}
+
+// findTransfer looks for the transfer of a payout among all that the account got in its name.
+func (s *StripePayouts) findTransfer(ctx context.Context, p payout.Payout, request provider.Request) (string, bool, error) {
+	transfers, err := s.client.ListTransfers(ctx, stripe.ListTransfersParams{
+		Destination: p.StripeAccountID, TransferGroup: p.ID, CreatedFrom: since(request),
+	})
+	if err != nil {
+		return "", false, err
+	}
+	for _, t := range transfers {
+		if t.HoldfastPayoutID() == p.ID && t.Amount == p.Net.Minor && t.Currency == string(p.Net.Currency) {
+			return t.ID, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// since is from when on what a request did can have been made.
+func since(request provider.Request) time.Time {
+	if request.FirstSentAt == nil {
+		return time.Time{}
+	}
+	return request.FirstSentAt.Add(-lookBack)
+}
+
+// sent says whether a write was ever sent, so that something may come of it.
+func (s *StripePayouts) sent(ctx context.Context, what write) (bool, error) {
+	request, err := s.writer.requests.Freeze(ctx, s.pool, what.operation, what.params)
+	return request.FirstSentAt != nil, err
+}
+
+// hindered says that nothing new is to be sent at present.
+func (s *StripePayouts) hindered(ctx context.Context, p payout.Payout) (instead, error) {
+	hindrance, err := payout.MaySend(ctx, s.pool, p.ID)
+	if err != nil || hindrance == "" {
+		return instead{}, err
+	}
+	return instead{after: hindranceWait}, nil
+}
+
+// SendPayout pays out from the connected account, once what was transferred is available there.
+func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
+	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+		what := s.payOut(p)
+		sent, err := s.sent(ctx, what)
+		if err != nil {
+			return instead{}, err
+		}
+		if !sent {
+			if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
+				return other, err
+			}
+			if covered, err := s.covered(ctx, p); err != nil || !covered {
+				return s.lacks(ctx, p, err)
+			}
+			if err := s.turns.Wait(ctx); err != nil {
+				return instead{}, err
+			}
+		}
+		err = s.writer.do(ctx, what)
+		failure, refused := refusalOf(err)
+		switch {
+		case !refused:
+			return instead{}, err
+		case failure.Code == "balance_insufficient" || failure.Code == "insufficient_funds":
+			return s.lacks(ctx, p, nil)
+		}
+		return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.PayoutFailed(ctx, tx, p.ID, failureOf(failure)) })
+	})
+}
+
+// covered says whether the connected account has what the payout takes.
+func (s *StripePayouts) covered(ctx context.Context, p payout.Payout) (bool, error) {
+	has, err := s.client.GetBalance(ctx, p.StripeAccountID)
+	funds := has[string(p.Net.Currency)]
+	if p.Method == payout.MethodInstant {
+		return funds.InstantAvailable >= p.Net.Minor, err
+	}
+	return funds.Available >= p.Net.Minor, err
+}
+
+// lacks waits for what was transferred to become available, and takes it back when it does not.
+func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout, err error) (instead, error) {
+	if err != nil || p.MovedAt == nil || time.Since(*p.MovedAt) < fundsPatience {
+		return instead{after: fundsWait}, err
+	}
+	failure := payout.Failure{
+		Class: string(provider.Transient), Code: codeFundsNotAvailable, Ending: payout.Canceled,
+		Message: "What was transferred did not become available in time; it was taken back.",
+	}
+	return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.PayoutFailed(ctx, tx, p.ID, failure) })
+}
+
+func (s *StripePayouts) payOut(p payout.Payout) write {
+	method := stripe.MethodStandard
+	if p.Method == payout.MethodInstant {
+		method = stripe.MethodInstant
+	}
+	var arrival date.Date
+	return write{
+		operation: operation(opPayout, p.ID),
+		money:     true,
+		params: stripe.PayoutRequest{
+			Amount: p.Net.Minor, Currency: string(p.Net.Currency), Method: method, Destination: p.DestinationID,
+			PayoutID: p.ID, PayeeID: p.PayeeID,
+		},
+		send: func(ctx context.Context, request provider.Request) (string, error) {
+			var frozen stripe.PayoutRequest
+			if err := request.Decode(&frozen); err != nil {
+				return "", err
+			}
+			made, err := s.client.CreatePayout(ctx, p.StripeAccountID, frozen, request.Key)
+			arrival = arrivalOf(made)
+			return made.ID, err
+		},
+		find: func(ctx context.Context, request provider.Request) (string, bool, error) {
+			made, found, err := s.findPayout(ctx, p, request)
+			arrival = arrivalOf(made)
+			return made.ID, found, err
+		},
+		record: func(ctx context.Context, tx pgx.Tx, _ provider.Request, id string) error {
+			return s.payouts.PayoutConfirmed(ctx, tx, p.ID, id, arrival)
+		},
+	}
+}
+
+func arrivalOf(p stripe.Payout) date.Date {
+	if p.ArrivalDate.IsZero() {
+		return date.Date{}
+	}
+	return date.Of(p.ArrivalDate)
+}
+
+// findPayout looks for a payout among all that the connected account made since it was first sent.
+func (s *StripePayouts) findPayout(ctx context.Context, p payout.Payout, request provider.Request) (stripe.Payout, bool, error) {
+	made, err := s.client.ListPayouts(ctx, p.StripeAccountID, since(request))
+	if err != nil {
+		return stripe.Payout{}, false, err
+	}
+	for _, m := range made {
+		if m.HoldfastPayoutID() == p.ID && same(p, m) {
+			return m, true, nil
+		}
+	}
+	return stripe.Payout{}, false, nil
+}
+
+// same says that a payout at Stripe is as ours was sent. Its metadata alone proves nothing: whoever has
+// access to the account can copy it.
+func same(p payout.Payout, at stripe.Payout) bool {
+	return !at.Automatic && at.Amount == p.Net.Minor && at.Currency == string(p.Net.Currency)
+}
+
+// ReadPayout looks how a payout on its way, or one that arrived, is. Webhooks are hints to do so.
+func (s *StripePayouts) ReadPayout(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
+	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+		at, err := s.client.GetPayout(ctx, p.StripeAccountID, p.ProviderPayoutID)
+		if err != nil {
+			return instead{}, err
+		}
+		if !same(p, at) {
+			return instead{}, &provider.Failure{Provider: provider.Stripe, Class: provider.Held, Code: codeMismatch}
+		}
+		return instead{}, s.inTx(ctx, func(tx pgx.Tx) error {
+			if err := payout.MarkChecked(ctx, tx, p.ID); err != nil {
+				return err
+			}
+			return s.settle(ctx, tx, p, at)
+		})
+	})
+}
+
+// settle takes on what Stripe says of a payout.
+func (s *StripePayouts) settle(ctx context.Context, tx pgx.Tx, p payout.Payout, at stripe.Payout) error {
+	switch at.Status {
+	case stripe.PayoutPaid:
+		return s.payouts.Paid(ctx, tx, p.ID)
+	case stripe.PayoutFailed, stripe.PayoutCanceled:
+		if at.FailureBalanceTransaction == "" {
+			return nil // the money is not back on the account yet
+		}
+		return s.payouts.PayoutFailed(ctx, tx, p.ID, endOf(at))
+	case stripe.PayoutPending, stripe.PayoutInTransit:
+		return s.payouts.PayoutConfirmed(ctx, tx, p.ID, at.ID, arrivalOf(at))
+	}
+	return fmt.Errorf("payout %s: Stripe says %q of %s, which this version does not know", p.ID, at.Status, at.ID)
+}
+
+// endOf is why a payout that Stripe had taken did not arrive.
+func endOf(at stripe.Payout) payout.Failure {
+	if at.Status == stripe.PayoutCanceled {
+		return payout.Failure{Class: string(provider.Rejected), Code: codeCanceled, Message: "The payout was canceled.", Ending: payout.Canceled}
+	}
+	return failureOf(&provider.Failure{Class: provider.Rejected, Code: at.FailureCode, Matter: at.FailureMatter()})
+}
+
+// ReverseTransfer takes back what was transferred for a payout that failed. The money is the payee's
+// again with it, and not before.
+func (s *StripePayouts) ReverseTransfer(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
+	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+		err := s.writer.do(ctx, s.reversal(p))
+		if failure, refused := refusalOf(err); refused { // the account has spent it, or is closed
+			return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, "reversal_refused: "+failure.Code) })
+		}
+		return instead{}, err
+	})
+}
+
+// reversalRequest is what a reversal is stored as: its JSON names must not change.
+type reversalRequest struct {
+	Transfer string `json:"transfer"`
+	Amount   int64  `json:"amount"`
+}
+
+func (s *StripePayouts) reversal(p payout.Payout) write {
+	received := p.Net
+	return write{
+		operation: operation(opReversal, p.ID),
+		money:     true,
+		params:    reversalRequest{Transfer: p.TransferID, Amount: p.Net.Minor},
+		send: func(ctx context.Context, request provider.Request) (string, error) {
+			var frozen reversalRequest
+			if err := request.Decode(&frozen); err != nil {
+				return "", err
+			}
+			made, err := s.client.ReverseTransfer(ctx, frozen.Transfer, frozen.Amount, p.ID, request.Key)
+			received = receivedOf(made, p)
+			return made.ID, err
+		},
+		find: func(ctx context.Context, _ provider.Request) (string, bool, error) {
+			all, err := s.client.ListReversals(ctx, p.TransferID)
+			if err != nil || len(all) == 0 {
+				return "", false, err
+			}
+			received = receivedOf(all[0], p)
+			return all[0].ID, true, nil
+		},
+		record: func(ctx context.Context, tx pgx.Tx, _ provider.Request, id string) error {
+			return s.payouts.ReversalConfirmed(ctx, tx, p.ID, id, received)
+		},
+	}
+}
+
+func receivedOf(r stripe.Reversal, p payout.Payout) money.Amount {
+	return money.New(r.Amount, p.Net.Currency)
+}
+
+// refusalOf is the failure by which Stripe refused something for good.
+func refusalOf(err error) (*provider.Failure, bool) {
+	failure, ok := errors.AsType[*provider.Failure](err)
+	return failure, ok && (failure.Class == provider.Rejected || failure.Class == provider.NotFound)
+}
+
+// failureOf is a refusal as the payout keeps it.
+func failureOf(f *provider.Failure) payout.Failure {
+	return payout.Failure{
+		Class: string(f.Class), Code: f.Code, Message: "Stripe refused it: " + f.Code + ".",
+		Destination: f.Matter == provider.MatterPayee, InstantRefused: f.Matter == provider.MatterInstant,
+	}
+}
