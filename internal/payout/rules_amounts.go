@@ -67,6 +67,9 @@ func (p Policy) Validate() error {
 	if len(all) > 0 {
 		return errors.Join(all...)
 	}
+	if p.DefaultSchedule != "" && !slices.Contains(Frequencies(), p.DefaultSchedule) {
+		all = append(all, fmt.Errorf("DefaultSchedule is %.20q: it must be daily, weekly, monthly or quarterly", p.DefaultSchedule))
+	}
 	for _, c := range slices.Sorted(maps.Keys(p.Currencies)) {
 		if err := p.validateLimits(c); err != nil {
 			all = append(all, fmt.Errorf("the limits of %s: %w", c, err))

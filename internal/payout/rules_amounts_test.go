@@ -57,6 +57,7 @@ func TestAPolicyIsSaidToBeWrong(t *testing.T) {
 		"a fee of everything":   {func(p *payout.Policy) { p.InstantFeePercent = 100 }, "InstantFeePercent is 100: it must be from 0 to 99"},
 		"a negative fee":        {func(p *payout.Policy) { p.PayPalFeePercent = -1 }, "PayPalFeePercent is -1"},
 		"a negative cost":       {func(p *payout.Policy) { p.PayPalCostPercent = -1 }, "PayPalCostPercent is -1"},
+		"no such schedule":      {func(p *payout.Policy) { p.DefaultSchedule = "hourly" }, `DefaultSchedule is "hourly": it must be daily`},
 		"no minimum":            {limits(func(l *payout.Limits) { l.Minimum = 0 }), "the limits of USD: the Minimum must be more than zero"},
 		"a negative cap":        {limits(func(l *payout.Limits) { l.PayPalCap = -1 }), "-1 is not from 0"},
 		"too large a cap":       {limits(func(l *payout.Limits) { l.InstantCap = 1 << 60 }), "is not from 0"},
