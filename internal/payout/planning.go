@@ -2,9 +2,58 @@ package payout
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/feed"
+	"github.com/holdfast/holdfast/internal/ledger"
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/postgres"
 )
+
+// A run is planned in two passes over slices of payees. The first looks at everybody, in the order of
+// their ids, and finds who is a candidate. The second claims, in the order in which the platform's funds
+// are to serve them: who has been due longest first, then by id. It decides again, since between the
+// two somebody may have been paid otherwise; what it claims, it claims while it holds the payees.
+
+// Slice is what PlanSlice did.
+type Slice struct {
+	Looked  int  // payees who were looked at for the first time
+	Planned int  // payouts that were claimed
+	Paused  bool // the run is paused: nothing was done
+	Done    bool // everybody was looked at and claimed for
+}
+
+// PlanSlice works out the next slice of a run, for up to limit payees, in one transaction: when it is
+// done again after a failure nothing of it happened, and at the same time by another, one waits.
+func (s *Store) PlanSlice(ctx context.Context, on date.Date, limit int) (slice Slice, err error) {
+	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		run, err := lockRun(ctx, tx, on)
+		if err != nil {
+			return err
+		}
+		p := planning{store: s, tx: tx, run: run, limit: limit}
+		switch {
+		case run.standing() != RunComputing:
+			slice = Slice{Done: true}
+		case run.State == RunPaused:
+			slice = Slice{Paused: true}
+		case run.LookedAt == nil:
+			slice, err = p.look(ctx)
+		default:
+			slice, err = p.claim(ctx)
+		}
+		return err
+	})
+	if err != nil {
+		return Slice{}, fmt.Errorf("plan a slice of the run of %s: %w", on, err)
+	}
+	return slice, nil
+}
 
 // isPlanned says whether everybody was looked at and every candidate was decided upon.
 func (r Run) isPlanned(ctx context.Context, tx pgx.Tx) (done bool, err error) {
@@ -13,4 +62,314 @@ func (r Run) isPlanned(ctx context.Context, tx pgx.Tx) (done bool, err error) {
 	}
 	err = tx.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM payout_candidates WHERE run_date = $1)`, r.Date).Scan(&done)
 	return done, err
+}
+
+// planning is one slice of a run, within its transaction.
+type planning struct {
+	store *Store
+	tx    pgx.Tx
+	run   Run
+	limit int
+}
+
+// look finds out who of the next payees is to be paid, and says of the others why not.
+func (p planning) look(ctx context.Context) (Slice, error) {
+	ids, err := p.advance(ctx)
+	if err != nil {
+		return Slice{}, err
+	}
+	decisions, err := p.decide(ctx, ids)
+	if err != nil {
+		return Slice{}, err
+	}
+	var payees []string
+	var due []date.Date
+	for id, d := range decisions {
+		if len(d.Payouts) > 0 {
+			payees, due = append(payees, id), append(due, d.Payouts[0].DueDate)
+			delete(decisions, id)
+		}
+	}
+	_, err = p.tx.Exec(ctx, `INSERT INTO payout_candidates (run_date, due_date, payee_id)
+		SELECT $1, due, payee FROM unnest($2::date[], $3::text[]) AS candidates (due, payee)`, p.run.Date, due, payees)
+	if err != nil {
+		return Slice{}, fmt.Errorf("keep the candidates: %w", err)
+	}
+	return Slice{Looked: len(ids)}, p.conclude(ctx, decisions)
+}
+
+// advance takes the next payees to look at. When there are fewer than were asked for, everybody was.
+func (p planning) advance(ctx context.Context) ([]string, error) {
+	rows, err := p.tx.Query(ctx, `WITH next AS (
+			SELECT id FROM payees WHERE id > (SELECT cursor FROM payout_runs WHERE date = $1) ORDER BY id LIMIT $2),
+		moved AS (
+			UPDATE payout_runs SET cursor = coalesce((SELECT max(id) FROM next), cursor), looked = looked + (SELECT count(*) FROM next),
+				looked_at = CASE WHEN (SELECT count(*) FROM next) < $2 THEN now() END
+			WHERE date = $1)
+		SELECT id FROM next ORDER BY id`, p.run.Date, p.limit)
+	if err != nil {
+		return nil, fmt.Errorf("take the next payees: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("take the next payees: %w", err)
+	}
+	return ids, nil
+}
+
+func (p planning) decide(ctx context.Context, ids []string) (map[string]Decision, error) {
+	facts, err := LoadFacts(ctx, p.tx, ids, p.run.Date)
+	if err != nil {
+		return nil, err
+	}
+	decisions := make(map[string]Decision, len(facts))
+	for id, f := range facts {
+		decisions[id] = Decide(f, p.run.Date, p.store.policy)
+	}
+	return decisions, nil
+}
+
+// claim plans the payouts of the next candidates.
+func (p planning) claim(ctx context.Context) (Slice, error) {
+	ids, err := p.takeCandidates(ctx)
+	if err != nil || len(ids) == 0 {
+		return Slice{Done: err == nil}, err
+	}
+	if err := lockPayees(ctx, p.tx, ids); err != nil {
+		return Slice{}, err
+	}
+	decisions, err := p.decide(ctx, ids)
+	if err != nil {
+		return Slice{}, err
+	}
+	unserved, err := p.bound(ctx, decisions)
+	if err != nil {
+		return Slice{}, err
+	}
+	for _, id := range unserved {
+		decisions[id] = Decision{Skip: BecauseFunding, NotInstant: decisions[id].NotInstant}
+	}
+	planned := p.payouts(decisions)
+	if err := insertPayouts(ctx, p.tx, planned); err != nil {
+		return Slice{}, err
+	}
+	if err := claimPayouts(ctx, p.tx, p.run.Date, planned); err != nil {
+		return Slice{}, err
+	}
+	if err := p.conclude(ctx, decisions); err != nil {
+		return Slice{}, err
+	}
+	return Slice{Planned: len(planned)}, p.store.tellAll(ctx, p.tx, planned)
+}
+
+func (p planning) takeCandidates(ctx context.Context) ([]string, error) {
+	rows, err := p.tx.Query(ctx, `DELETE FROM payout_candidates WHERE run_date = $1 AND (due_date, payee_id) IN (
+			SELECT due_date, payee_id FROM payout_candidates WHERE run_date = $1 ORDER BY due_date, payee_id LIMIT $2)
+		RETURNING payee_id`, p.run.Date, p.limit)
+	if err != nil {
+		return nil, fmt.Errorf("take the next candidates: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("take the next candidates: %w", err)
+	}
+	return ids, nil
+}
+
+// lockPayees holds payees in the order of their ids, so that of two who want the same none waits in a
+// circle.
+func lockPayees(ctx context.Context, tx pgx.Tx, ids []string) error {
+	_, err := tx.Exec(ctx, `SELECT FROM payees WHERE id = ANY ($1) ORDER BY id FOR UPDATE`, ids)
+	if err != nil {
+		return fmt.Errorf("hold %d payees: %w", len(ids), err)
+	}
+	return nil
+}
+
+// bound gives the payees whom the platform's funds do not serve, and takes from the funds what the
+// others get. Once somebody of a run was not served, nobody behind is.
+func (p planning) bound(ctx context.Context, decisions map[string]Decision) (unserved []string, err error) {
+	needs, err := p.needs(decisions)
+	if err != nil || len(needs) == 0 {
+		return nil, err
+	}
+	left, err := lockFunds(ctx, p.tx)
+	if err != nil {
+		return nil, err
+	}
+	for of, wanted := range needs {
+		short, err := p.isShort(ctx, of)
+		if err != nil {
+			return nil, err
+		}
+		available := money.New(max(left[of], 0), of.currency)
+		if short {
+			available.Minor = 0
+		}
+		served, missing, err := WithinFunds(wanted, available)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.take(ctx, of, wanted[:served]); err != nil {
+			return nil, err
+		}
+		for _, n := range wanted[served:] {
+			unserved = append(unserved, n.PayeeID)
+		}
+		if err := p.keepShortfall(ctx, of, missing, len(wanted)-served); err != nil {
+			return nil, err
+		}
+	}
+	return unserved, nil
+}
+
+// needs are what payees need of each purse, in the order in which they are served.
+func (p planning) needs(decisions map[string]Decision) (map[purse][]Need, error) {
+	needs := map[purse][]Need{}
+	for id, d := range decisions {
+		if len(d.Payouts) == 0 {
+			continue
+		}
+		first := d.Payouts[0]
+		of := purse{first.Method.Rail(), first.Gross.Currency}
+		amount, err := NeedFor(d.Payouts, of.currency, p.store.policy)
+		if err != nil {
+			return nil, fmt.Errorf("payee %s: %w", id, err)
+		}
+		needs[of] = append(needs[of], Need{PayeeID: id, DueDate: first.DueDate, Amount: amount})
+	}
+	for _, wanted := range needs {
+		slices.SortFunc(wanted, CompareNeeds)
+	}
+	return needs, nil
+}
+
+func (p planning) isShort(ctx context.Context, of purse) (short bool, err error) {
+	err = p.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM payout_shortfalls WHERE run_date = $1 AND rail = $2 AND currency = $3)`,
+		p.run.Date, string(of.rail), string(of.currency)).Scan(&short)
+	if err != nil {
+		return false, fmt.Errorf("see whether funds are short: %w", err)
+	}
+	return short, nil
+}
+
+func (p planning) take(ctx context.Context, of purse, served []Need) error {
+	total := money.Zero(of.currency)
+	for _, n := range served {
+		var err error
+		if total, err = total.Add(n.Amount); err != nil {
+			return fmt.Errorf("add up what payouts need: %w", err)
+		}
+	}
+	if total.IsZero() {
+		return nil
+	}
+	return claimFunds(ctx, p.tx, of, total)
+}
+
+func (p planning) keepShortfall(ctx context.Context, of purse, missing money.Amount, payouts int) error {
+	if payouts == 0 {
+		return nil
+	}
+	_, err := p.tx.Exec(ctx, `INSERT INTO payout_shortfalls AS s (run_date, rail, currency, missing, payouts) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (run_date, rail, currency) DO UPDATE SET missing = s.missing + excluded.missing, payouts = s.payouts + excluded.payouts`,
+		p.run.Date, string(of.rail), string(of.currency), missing.Minor, payouts)
+	if err != nil {
+		return fmt.Errorf("keep what is missing: %w", err)
+	}
+	return nil
+}
+
+// payouts are those that were decided upon, by payee.
+func (p planning) payouts(decisions map[string]Decision) []Payout {
+	var all []Payout
+	for _, id := range slices.Sorted(maps.Keys(decisions)) {
+		for _, plan := range decisions[id].Payouts {
+			all = append(all, Payout{
+				Plan: plan, ID: newID(), PayeeID: id, Kind: Scheduled, RunDate: p.run.Date, Attempt: 1, State: Planned, Epoch: 1,
+			})
+		}
+	}
+	return all
+}
+
+// conclude says of payees why they are not paid, or not instantly, and up to where their cycles are run.
+func (p planning) conclude(ctx context.Context, decisions map[string]Decision) error {
+	var (
+		said   []Said
+		payees []string
+		cycles []date.Date
+	)
+	for id, d := range decisions {
+		for _, reason := range slices.Compact([]Reason{d.NotInstant, d.Skip}) {
+			if reason != "" {
+				said = append(said, Said{PayeeID: id, Code: string(reason), Detail: reason.Sentence(), Date: p.run.Date})
+			}
+		}
+		if !d.CycleRun.IsZero() {
+			payees, cycles = append(payees, id), append(cycles, d.CycleRun)
+		}
+	}
+	if err := p.store.Notes(ctx, p.tx, said); err != nil {
+		return err
+	}
+	if len(payees) == 0 {
+		return nil
+	}
+	_, err := p.tx.Exec(ctx, `WITH held AS (SELECT id FROM payees WHERE id = ANY ($1) ORDER BY id FOR UPDATE)
+		UPDATE payees SET last_cycle = greatest(last_cycle, run.cycle)
+		FROM held JOIN unnest($1::text[], $2::date[]) AS run (payee, cycle) ON run.payee = held.id WHERE payees.id = held.id`, payees, cycles)
+	if err != nil {
+		return fmt.Errorf("keep up to where the cycles are run: %w", err)
+	}
+	return nil
+}
+
+// insertPayouts stores payouts, each with the destination that its payee has now.
+func insertPayouts(ctx context.Context, tx pgx.Tx, all []Payout) error {
+	if len(all) == 0 {
+		return nil
+	}
+	batch := &pgx.Batch{}
+	for i := range all {
+		p := &all[i]
+		batch.Queue(`INSERT INTO payouts (id, payee_id, kind, run_date, manual_id, retry_of, part, attempt, method, currency, gross, fee, net,
+				period_end, due_date, actor, stripe_account_id, destination_id)
+			SELECT $1, id, $3, $4, nullif($5, ''), nullif($6, ''), $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+				CASE $9 WHEN 'paypal' THEN NULL ELSE stripe_account_id END, CASE $9 WHEN 'paypal' THEN '' ELSE destination_id END
+			FROM payees WHERE id = $2 RETURNING coalesce(stripe_account_id, ''), destination_id, created_at`,
+			p.ID, p.PayeeID, string(p.Kind), p.RunDate, p.ManualID, p.RetryOf, p.Part, p.Attempt, string(p.Method), string(p.Gross.Currency),
+			p.Gross.Minor, p.Fee.Minor, p.Net.Minor, p.PeriodEnd, p.DueDate, p.Actor).
+			QueryRow(func(row pgx.Row) error {
+				if err := row.Scan(&p.StripeAccountID, &p.DestinationID, &p.CreatedAt); err != nil {
+					return fmt.Errorf("payee %s: store a payout: %w", p.PayeeID, err)
+				}
+				return nil
+			})
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store %d payouts: %w", len(all), err)
+	}
+	return nil
+}
+
+// claimPayouts takes what payouts cost from what their payees have. The payees are held.
+func claimPayouts(ctx context.Context, tx pgx.Tx, on date.Date, all []Payout) error {
+	claims := make([]ledger.Payout, len(all))
+	for i, p := range all {
+		claims[i] = p.posted()
+	}
+	return ledger.Claim(ctx, tx, on, claims...)
+}
+
+// tellAll tells the app of payouts that were planned.
+func (s *Store) tellAll(ctx context.Context, tx pgx.Tx, all []Payout) error {
+	if len(all) == 0 {
+		return nil
+	}
+	told := make([]feed.Told, len(all))
+	for i, p := range all {
+		told[i] = feed.Told{CustomerID: p.PayeeID, Data: p.shown()}
+	}
+	return s.changes.AppendAll(ctx, tx, feed.PayoutChanged, told)
 }

@@ -143,14 +143,13 @@ func (r Run) refuse(what string) error {
 	return fmt.Errorf("the run of %s is %s and cannot be %s: %w", r.Date, r.State, what, ErrState)
 }
 
-// Approve lets a run pay what it computed. One that pays already stays as it is.
+// Approve lets a run pay what it computed. One that was approved stays as it is.
 func (s *Store) Approve(ctx context.Context, on date.Date, actor, note string) error {
 	return s.decide(ctx, on, actor, "approve_payout_run", note, func(tx pgx.Tx, run Run) (changed bool, err error) {
-		switch run.State {
-		case RunPaying, RunEnded:
+		switch {
+		case run.ApprovedBy != "" && run.State != RunPaused:
 			return false, nil
-		case RunAwaitingApproval:
-		default:
+		case run.State != RunAwaitingApproval:
 			return false, run.refuse("approved")
 		}
 		if err := run.goOn(ctx, tx, RunPaying); err != nil {

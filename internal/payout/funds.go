@@ -1,0 +1,92 @@
+package payout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/postgres"
+)
+
+// The platform's funds bound what runs claim: what a provider said that there is, less what was claimed
+// since, and less what was claimed before and may not have been sent when it said so.
+
+// DatabaseTime is the time by the database's clock, against which the times of movements are held.
+func DatabaseTime(ctx context.Context, db postgres.DB) (now time.Time, err error) {
+	if err := db.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		return time.Time{}, fmt.Errorf("ask the database for the time: %w", err)
+	}
+	return now, nil
+}
+
+// RecordFunds keeps what the platform has available on a rail; a currency that is not among the amounts
+// has nothing. asOf is the DatabaseTime at which the provider was asked, or a moment before. An answer
+// that is older than the one that is known changes nothing.
+func (s *Store) RecordFunds(ctx context.Context, rail Rail, available []money.Amount, asOf time.Time) error {
+	currencies, amounts := make([]string, len(available)), make([]int64, len(available))
+	for i, a := range available {
+		currencies[i], amounts[i] = string(a.Currency), a.Minor
+	}
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		// Whoever claims holds these rows, so that every claim is in the sum or comes after it.
+		_, err := tx.Exec(ctx, `INSERT INTO platform_funds (rail, currency, available, as_of)
+			SELECT $1, currency, 0, '-infinity' FROM unnest($2::text[]) AS currency ORDER BY currency ON CONFLICT DO NOTHING`, string(rail), currencies)
+		if err != nil {
+			return fmt.Errorf("funds at %s: record: %w", rail, err)
+		}
+		if _, err := lockFunds(ctx, tx); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE platform_funds f SET available = coalesce(seen.available, 0), as_of = $4, claimed = (
+				-- As NeedFor: the net, and what PayPal takes on top.
+				SELECT coalesce(sum(p.net + CASE p.method WHEN 'paypal' THEN p.net - p.net / 100 * $5 - p.net % 100 * $5 / 100 ELSE 0 END), 0)
+				FROM payouts p WHERE p.currency = f.currency AND (p.method = 'paypal') = (f.rail = 'paypal')
+					AND (p.state IN ('planned', 'sending', 'held') AND p.moved_at IS NULL OR p.moved_at >= $4))
+			FROM platform_funds g LEFT JOIN unnest($2::text[], $3::bigint[]) AS seen (currency, available) ON seen.currency = g.currency
+			WHERE f.rail = $1 AND g.rail = f.rail AND g.currency = f.currency AND f.as_of < $4`,
+			string(rail), currencies, amounts, asOf, percent-s.policy.PayPalCostPercent)
+		if err != nil {
+			return fmt.Errorf("funds at %s: record: %w", rail, err)
+		}
+		return nil
+	})
+}
+
+// purse is the money of one currency at one provider.
+type purse struct {
+	rail     Rail
+	currency money.Currency
+}
+
+// lockFunds gives what may still be claimed of each purse, and holds it until the transaction ends.
+func lockFunds(ctx context.Context, tx pgx.Tx) (map[purse]int64, error) {
+	rows, err := tx.Query(ctx, `SELECT rail, currency, available - claimed FROM platform_funds ORDER BY rail, currency FOR UPDATE`)
+	if err != nil {
+		return nil, fmt.Errorf("hold the platform's funds: %w", err)
+	}
+	var (
+		p     purse
+		left  int64
+		found = map[purse]int64{}
+	)
+	_, err = pgx.ForEachRow(rows, []any{&p.rail, &p.currency, &left}, func() error {
+		found[p] = left
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hold the platform's funds: %w", err)
+	}
+	return found, nil
+}
+
+// claimFunds counts what payouts take of the platform's funds.
+func claimFunds(ctx context.Context, tx pgx.Tx, of purse, amount money.Amount) error {
+	_, err := tx.Exec(ctx, `UPDATE platform_funds SET claimed = claimed + $3 WHERE rail = $1 AND currency = $2`, string(of.rail), string(of.currency), amount.Minor)
+	if err != nil {
+		return fmt.Errorf("claim %s of the platform's funds: %w", amount, err)
+	}
+	return nil
+}
