@@ -47,11 +47,14 @@ func (b bundle) earn(t *testing.T, id, kind string, minor int, occurred time.Tim
 }
 
 // money is a sum as JSON has it.
-func money(minor int) map[string]any { return map[string]any{"amount": float64(minor), "currency": "usd"} }
+func money(minor int) map[string]any {
+	return map[string]any{"amount": float64(minor), "currency": "usd"}
+}
 
-func (b bundle) balance(t *testing.T, id string) map[string]any {
+// balance is the first payee's.
+func (b bundle) balance(t *testing.T) map[string]any {
 	t.Helper()
-	r := b.call(t, "GET", "/v1/payees/"+id, payoutsKey, "")
+	r := b.call(t, "GET", "/v1/payees/u_1", payoutsKey, "")
 	require.Equal(t, http.StatusOK, r.status, r.text)
 	return r.body["balance"].(map[string]any)
 }
@@ -94,43 +97,49 @@ func TestBadInputOfPayeesNamesTheField(t *testing.T) {
 	b := setup(t)
 	b.create(t, "u_1")
 	b.pay(t, "u_2")
-	put := func(old, new string) [3]string {
+	put := func(old, other string) [3]string {
 		require.Contains(t, adaAsPayee, old)
-		return [3]string{"PUT", "/v1/payees/u_1", strings.Replace(adaAsPayee, old, new, 1)}
+		return [3]string{"PUT", "/v1/payees/u_1", strings.Replace(adaAsPayee, old, other, 1)}
 	}
-	earning := func(old, new string) [3]string {
+	b.refuse(t, map[string]refusal{
+		"malformed e-mail":          {put("ada@example.com", "nobody"), 422, "body.email"},
+		"malformed country":         {put(`"US"`, `"usa"`), 422, "body.country"},
+		"no country":                {put(`"country":"US",`, ""), 422, "body.country"},
+		"unknown currency":          {put(`"usd"`, `"xxq"`), 422, "body.currency"},
+		"a currency in capitals":    {put(`"usd"`, `"USD"`), 422, "body.currency"},
+		"unknown rail":              {put(`"stripe"`, `"cash"`), 422, "body.rail"},
+		"malformed account":         {put("acct_ada", "cus_ada"), 422, "body.stripe_account_id"},
+		"another payee's account":   {put("acct_ada", "acct_u2"), 422, "body.stripe_account_id"},
+		"unknown schedule":          {put("weekly", "hourly"), 422, "body.schedule"},
+		"negative minimum":          {put(`"weekly"`, `"weekly","minimum":-1`), 422, "body.minimum"},
+		"overflowing minimum":       {put(`"weekly"`, `"weekly","minimum":9000000000000000000`), 422, "body.minimum"},
+		"PayPal without an address": {put(`"stripe"`, `"paypal"`), 422, "body.paypal_email"},
+		"PayPal in euros":           {put(`"usd","rail":"stripe"`, `"eur","rail":"paypal","paypal_email":"a@example.com"`), 422, "body.currency"},
+		"PayPal beyond ASCII":       {put(`"stripe"`, `"paypal","paypal_email":"ädä@example.com"`), 422, "body.paypal_email"},
+		"PayPal with no e-mail":     {put(`"stripe"`, `"paypal","paypal_email":"nobody"`), 422, "body.paypal_email"},
+		"unknown field":             {put(`"weekly"`, `"weekly","colour":"red"`), 422, "body.colour"},
+		"no customer":               {[3]string{"PUT", "/v1/payees/nobody", adaAsPayee}, 404, "path.id"},
+		"put of no UTF-8":           {[3]string{"PUT", "/v1/payees/%ff", adaAsPayee}, 404, "path.id"},
+		"no payee":                  {[3]string{"GET", "/v1/payees/u_1", ""}, 404, "path.id"},
+		"a payee with a NUL":        {[3]string{"GET", "/v1/payees/%00", ""}, 404, "path.id"},
+		"options of no payee":       {[3]string{"GET", "/v1/payees/u_1/payout-options", ""}, 404, "path.id"},
+	})
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM payees`), "nothing changed")
+}
+
+func TestBadInputOfMoneyNamesTheField(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(t, "u_1")
+	b.pay(t, "u_2")
+	earning := func(old, other string) [3]string {
 		body := `{"id":"e_1","kind":"sale","amount":100,"currency":"usd","occurred_at":"2026-03-01T12:00:00Z"}`
 		require.Contains(t, body, old)
-		return [3]string{"POST", "/v1/payees/u_2/earnings", strings.Replace(body, old, new, 1)}
+		return [3]string{"POST", "/v1/payees/u_2/earnings", strings.Replace(body, old, other, 1)}
 	}
 	in := func(d time.Duration) string { return time.Now().UTC().Add(d).Format(time.RFC3339) }
 	const adjust, writeOff = "/v1/ops/payees/u_2/adjust", "/v1/ops/payees/u_2/write-off"
-	cases := map[string]struct {
-		request  [3]string
-		status   int
-		location string
-	}{
-		"malformed e-mail":            {put("ada@example.com", "nobody"), 422, "body.email"},
-		"malformed country":           {put(`"US"`, `"usa"`), 422, "body.country"},
-		"no country":                  {put(`"country":"US",`, ""), 422, "body.country"},
-		"unknown currency":            {put(`"usd"`, `"xxq"`), 422, "body.currency"},
-		"a currency in capitals":      {put(`"usd"`, `"USD"`), 422, "body.currency"},
-		"unknown rail":                {put(`"stripe"`, `"cash"`), 422, "body.rail"},
-		"malformed account":           {put("acct_ada", "cus_ada"), 422, "body.stripe_account_id"},
-		"another payee's account":     {put("acct_ada", "acct_u2"), 422, "body.stripe_account_id"},
-		"unknown schedule":            {put("weekly", "hourly"), 422, "body.schedule"},
-		"negative minimum":            {put(`"weekly"`, `"weekly","minimum":-1`), 422, "body.minimum"},
-		"overflowing minimum":         {put(`"weekly"`, `"weekly","minimum":9000000000000000000`), 422, "body.minimum"},
-		"PayPal without an address":   {put(`"stripe"`, `"paypal"`), 422, "body.paypal_email"},
-		"PayPal in euros":             {put(`"usd","rail":"stripe"`, `"eur","rail":"paypal","paypal_email":"a@example.com"`), 422, "body.currency"},
-		"PayPal beyond ASCII":         {put(`"stripe"`, `"paypal","paypal_email":"ädä@example.com"`), 422, "body.paypal_email"},
-		"PayPal with no e-mail":       {put(`"stripe"`, `"paypal","paypal_email":"nobody"`), 422, "body.paypal_email"},
-		"unknown field":               {put(`"weekly"`, `"weekly","colour":"red"`), 422, "body.colour"},
-		"no customer":                 {[3]string{"PUT", "/v1/payees/nobody", adaAsPayee}, 404, "path.id"},
-		"put of no UTF-8":             {[3]string{"PUT", "/v1/payees/%ff", adaAsPayee}, 404, "path.id"},
-		"no payee":                    {[3]string{"GET", "/v1/payees/u_1", ""}, 404, "path.id"},
-		"a payee with a NUL":          {[3]string{"GET", "/v1/payees/%00", ""}, 404, "path.id"},
-		"options of no payee":         {[3]string{"GET", "/v1/payees/u_1/payout-options", ""}, 404, "path.id"},
+	b.refuse(t, map[string]refusal{
 		"earnings of no payee":        {[3]string{"GET", "/v1/payees/u_1/earnings", ""}, 404, "path.id"},
 		"an earning of no payee":      {[3]string{"POST", "/v1/payees/u_1/earnings", earning("sale", "sale")[2]}, 404, "path.id"},
 		"a cursor that is not ours":   {[3]string{"GET", "/v1/payees/u_2/earnings?cursor=nonsense", ""}, 422, "query.cursor"},
@@ -169,7 +178,22 @@ func TestBadInputOfPayeesNamesTheField(t *testing.T) {
 		"write-off of nobody's debt":  {[3]string{"POST", "/v1/ops/payees/u_1/write-off", `{"id":"w_1","note":"x"}`}, 404, "path.id"},
 		"an unknown path of a payee":  {[3]string{"POST", "/v1/payees/u_2/nothing", ""}, 404, ""},
 		"a payee cannot be taken out": {[3]string{"DELETE", "/v1/payees/u_2", ""}, 405, ""},
+	})
+	for _, table := range []string{"earnings", "ledger_transactions", "payee_pauses", "payee_corrections", "operator_actions", "changes"} {
+		require.Zero(t, b.count(t, `SELECT count(*) FROM `+table), table)
 	}
+}
+
+// refusal is a request and the problem that answers it.
+type refusal struct {
+	request  [3]string
+	status   int
+	location string
+}
+
+// refuse holds the API to refusing every request.
+func (b bundle) refuse(t *testing.T, cases map[string]refusal) {
+	t.Helper()
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			key := payoutsKey
@@ -178,10 +202,6 @@ func TestBadInputOfPayeesNamesTheField(t *testing.T) {
 			}
 			requireProblem(t, b.call(t, c.request[0], c.request[1], key, c.request[2]), c.status, c.location)
 		})
-	}
-	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM payees`), "nothing changed")
-	for _, table := range []string{"earnings", "ledger_transactions", "payee_pauses", "payee_corrections", "operator_actions", "changes"} {
-		require.Zero(t, b.count(t, `SELECT count(*) FROM `+table), table)
 	}
 }
 
@@ -216,16 +236,16 @@ func TestEarningsMakeTheBalance(t *testing.T) {
 
 	b.earn(t, "u_1", "sale", 10_000, yesterday)
 	b.earn(t, "u_1", "sale", 500, now)
-	require.Equal(t, map[string]any{"pending": money(500), "available": money(10_000), "in_payout": money(0), "paid": money(0)}, b.balance(t, "u_1"))
+	require.Equal(t, map[string]any{"pending": money(500), "available": money(10_000), "in_payout": money(0), "paid": money(0)}, b.balance(t))
 
 	b.earn(t, "u_1", "refund", 2_000, now)
 	b.earn(t, "u_1", "adjustment", 7, yesterday)
-	require.Equal(t, money(8_007), b.balance(t, "u_1")["available"], "a refund of today lowers what was earned before")
+	require.Equal(t, money(8_007), b.balance(t)["available"], "a refund of today lowers what was earned before")
 
 	b.earn(t, "u_1", "chargeback", 9_000, yesterday)
-	require.Equal(t, money(-993), b.balance(t, "u_1")["available"], "the balance may go below zero")
+	require.Equal(t, money(-993), b.balance(t)["available"], "the balance may go below zero")
 	b.earn(t, "u_1", "sale", 1_000, yesterday.Add(-time.Hour))
-	require.Equal(t, money(7), b.balance(t, "u_1")["available"], "what is earned then counts against it")
+	require.Equal(t, money(7), b.balance(t)["available"], "what is earned then counts against it")
 }
 
 func TestAnEarningIsOne(t *testing.T) {
@@ -246,7 +266,7 @@ func TestAnEarningIsOne(t *testing.T) {
 		requireProblem(t, b.call(t, "POST", path, payoutsKey, strings.Replace(body, other[0], other[1], 1)), http.StatusConflict, "body.id")
 	}
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM earnings`))
-	require.Equal(t, money(100), b.balance(t, "u_1")["available"])
+	require.Equal(t, money(100), b.balance(t)["available"])
 }
 
 func TestManyIdenticalEarningsAreOne(t *testing.T) {
@@ -268,7 +288,7 @@ func TestManyIdenticalEarningsAreOne(t *testing.T) {
 	require.Equal(t, append(slices.Repeat([]int{http.StatusOK}, earnings-1), http.StatusCreated), statuses)
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM earnings`))
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM ledger_transactions`))
-	require.Equal(t, money(100), b.balance(t, "u_1")["available"])
+	require.Equal(t, money(100), b.balance(t)["available"])
 }
 
 func TestEarningsAreListedInPages(t *testing.T) {

@@ -70,7 +70,9 @@ func storeAccount(ctx context.Context, tx pgx.Tx, a Account) (stored bool, err e
 
 // GetAccount reads how a payee's connected account was seen last; false when it was not yet.
 func GetAccount(ctx context.Context, db postgres.DB, payeeID string) (a Account, known bool, err error) {
-	rows, err := db.Query(ctx, `SELECT a.* FROM payee_accounts a JOIN payees p ON p.stripe_account_id = a.stripe_account_id AND p.id = a.payee_id
+	rows, err := db.Query(ctx, `SELECT a.stripe_account_id, a.payee_id, a.country, a.currency, a.schedule_interval, a.payouts_enabled,
+			a.external_account_id, a.external_currency, a.external_errored, a.instant_offered, a.negative, a.as_of
+		FROM payee_accounts a JOIN payees p ON p.stripe_account_id = a.stripe_account_id AND p.id = a.payee_id
 		WHERE p.id = $1`, payeeID)
 	if err != nil {
 		return Account{}, false, fmt.Errorf("payee %s: read its account: %w", payeeID, err)

@@ -40,8 +40,8 @@ const (
 	maxID          = 128
 )
 
-// firstOccurrence is before anything was ever earned here.
-var firstOccurrence = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+// firstYear is before anything was ever earned here.
+const firstYear = 2000
 
 // Earning is something that a payee earned, or that was taken back.
 type Earning struct {
@@ -102,8 +102,8 @@ func (e Earning) checkOccurrence(now time.Time) *customer.FieldError {
 	switch {
 	case e.OccurredAt.After(now.Add(aheadOfNow)):
 		return &customer.FieldError{Field: "occurred_at", Reason: "must not be more than 5 minutes in the future"}
-	case e.OccurredAt.Before(firstOccurrence):
-		return &customer.FieldError{Field: "occurred_at", Reason: "must be the time at which it was earned, not one before the year 2000"}
+	case e.OccurredAt.UTC().Year() < firstYear:
+		return &customer.FieldError{Field: "occurred_at", Reason: fmt.Sprintf("must be the time at which it was earned, not one before the year %d", firstYear)}
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func TestFactsOfAPayeeOfWhomMuchIsKnown(t *testing.T) {
 	b.enroll(t, ada, grace)
 	changed := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	until := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
-	seen := account(ada, time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC))
+	seen := account(time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC))
 	seen.ExternalErrored, seen.Negative = true, true
 	b.see(t, seen)
 	b.exec(t, `UPDATE payees SET destination_changed_at = $2, instant_refused_until = $3, last_cycle = '2026-11-13' WHERE id = $1`, ada, changed, until)

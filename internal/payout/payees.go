@@ -200,8 +200,7 @@ func (p Profile) columns(hash []byte) []any {
 
 // putError tells what is the app's matter from a fault of the database.
 func putError(p Profile, err error) error {
-	var violation *pgconn.PgError
-	if errors.As(err, &violation) {
+	if violation, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch violation.ConstraintName {
 		case "payees_stripe_account_id_key":
 			return &customer.FieldError{Field: "stripe_account_id", Reason: "belongs to another payee already"}
@@ -244,7 +243,7 @@ func (s *Store) changePayee(ctx context.Context, tx pgx.Tx, p Profile, hash []by
 
 // mayMove refuses another country or currency while there is money that knows the old one.
 func mayMove(ctx context.Context, tx pgx.Tx, before, after Profile) error {
-	field := ""
+	var field string
 	switch {
 	case before.Currency != after.Currency:
 		field = "currency"

@@ -2,7 +2,6 @@ package payout_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -68,10 +67,10 @@ func TestANewDestinationBeginsAnew(t *testing.T) {
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, id := setup(t), ada
-			b.enroll(t, id)
-			long := b.refused(t, id)
-			changed := profile(id)
+			b := setup(t)
+			b.enroll(t, ada)
+			long := b.refused(t)
+			changed := profile(ada)
 			change(&changed)
 
 			after, created, err := b.store.PutPayee(t.Context(), changed)
@@ -82,19 +81,19 @@ func TestANewDestinationBeginsAnew(t *testing.T) {
 			require.True(t, after.DestinationChangedAt.After(long))
 			require.Zero(t, after.Rejections)
 			require.Empty(t, after.DestinationID)
-			require.Equal(t, []payout.Source{payout.SourceOperator}, b.pausedBy(t, id), "the pause that the old one brought is over, and no other")
+			require.Equal(t, []payout.Source{payout.SourceOperator}, b.pausedBy(t), "the pause that the old one brought is over, and no other")
 		})
 	}
 }
 
-// refused is a payee whose destination was refused so often that they are paused, and operators paused
+// refused makes ada a payee whose destination was refused so often that they are paused, and operators paused
 // them too. It gives the time at which the destination was changed.
-func (b bundle) refused(t *testing.T, id string) time.Time {
+func (b bundle) refused(t *testing.T) time.Time {
 	t.Helper()
 	long := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	b.exec(t, `UPDATE payees SET rejections = 3, destination_id = 'ba_1', destination_changed_at = $2 WHERE id = $1`, id, long)
-	b.pause(t, payout.Pause{PayeeID: id, Source: payout.SourceSystem, Reason: payout.PauseRejections})
-	b.pause(t, payout.Pause{PayeeID: id, Source: payout.SourceOperator, Actor: "olga"})
+	b.exec(t, `UPDATE payees SET rejections = 3, destination_id = 'ba_1', destination_changed_at = $2 WHERE id = $1`, ada, long)
+	b.pause(t, payout.Pause{PayeeID: ada, Source: payout.SourceSystem, Reason: payout.PauseRejections})
+	b.pause(t, payout.Pause{PayeeID: ada, Source: payout.SourceOperator, Actor: "olga"})
 	return long
 }
 
@@ -102,7 +101,7 @@ func TestWhatIsNoDestinationChangesWithoutAWait(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.enroll(t, ada)
-	long := b.refused(t, ada)
+	long := b.refused(t)
 	changed := profile(ada)
 	changed.Email, changed.PayPalEmail, changed.Schedule, changed.Minimum = "new@example.com", "new@example.com", payout.Quarterly, 5_000
 
@@ -112,7 +111,7 @@ func TestWhatIsNoDestinationChangesWithoutAWait(t *testing.T) {
 	require.Equal(t, changed, after.Profile)
 	require.Equal(t, long, after.DestinationChangedAt)
 	require.Equal(t, 3, after.Rejections)
-	require.Len(t, b.pausedBy(t, ada), 2)
+	require.Len(t, b.pausedBy(t), 2)
 }
 
 func TestCurrencyStaysWhileMoneyIsOnItsWay(t *testing.T) {
@@ -168,9 +167,10 @@ func (b bundle) pause(t *testing.T, p payout.Pause) {
 	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.Pause(ctx, tx, p) })
 }
 
-func (b bundle) pausedBy(t *testing.T, id string) (sources []payout.Source) {
+// pausedBy are the sources of ada's pauses.
+func (b bundle) pausedBy(t *testing.T) (sources []payout.Source) {
 	t.Helper()
-	pauses, err := payout.ListPauses(t.Context(), b.pool, id)
+	pauses, err := payout.ListPauses(t.Context(), b.pool, ada)
 	require.NoError(t, err)
 	for _, p := range pauses {
 		sources = append(sources, p.Source)
@@ -188,7 +188,7 @@ func TestOneSourceCannotLiftAnothersPause(t *testing.T) {
 	}
 	for i, source := range all {
 		b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.Resume(ctx, tx, ada, source) })
-		require.ElementsMatch(t, all[i+1:], b.pausedBy(t, ada))
+		require.ElementsMatch(t, all[i+1:], b.pausedBy(t))
 	}
 	require.Equal(t, "8", b.read(t, `SELECT count(*) FROM changes WHERE type = 'pause.changed' AND customer_id = $1`, ada))
 }
@@ -251,12 +251,12 @@ func TestAnotherBankIsANewDestination(t *testing.T) {
 	b := setup(t)
 	b.enroll(t, ada)
 	asOf := time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)
-	first := account(ada, asOf)
+	first := account(asOf)
 	b.see(t, first)
 	require.Equal(t, "ba_1", b.payee(t, ada).DestinationID)
-	long := b.refused(t, ada)
+	long := b.refused(t)
 
-	same := account(ada, asOf.Add(time.Hour))
+	same := account(asOf.Add(time.Hour))
 	same.Negative = true
 	b.see(t, same)
 	require.Equal(t, long, b.payee(t, ada).DestinationChangedAt)
@@ -265,14 +265,14 @@ func TestAnotherBankIsANewDestination(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, same, known)
 
-	other := account(ada, asOf.Add(2*time.Hour))
+	other := account(asOf.Add(2 * time.Hour))
 	other.ExternalAccountID = "ba_2"
 	b.see(t, other)
 	after := b.payee(t, ada)
 	require.Equal(t, "ba_2", after.DestinationID)
 	require.True(t, after.DestinationChangedAt.After(long))
 	require.Zero(t, after.Rejections)
-	require.Equal(t, []payout.Source{payout.SourceOperator}, b.pausedBy(t, ada))
+	require.Equal(t, []payout.Source{payout.SourceOperator}, b.pausedBy(t))
 
 	b.see(t, first)
 	known, _, err = payout.GetAccount(t.Context(), b.pool, ada)
@@ -286,7 +286,7 @@ func TestALookAtAnAccountThatIsNoLongerThePayeesIsLeftAlone(t *testing.T) {
 	b := setup(t)
 	b.enroll(t, ada)
 	asOf := time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)
-	stray := account(ada, asOf)
+	stray := account(asOf)
 	stray.StripeAccountID = "acct_old"
 	b.see(t, stray)
 	_, known, err := payout.GetAccount(t.Context(), b.pool, ada)
@@ -295,7 +295,7 @@ func TestALookAtAnAccountThatIsNoLongerThePayeesIsLeftAlone(t *testing.T) {
 	require.Empty(t, b.payee(t, ada).DestinationID)
 
 	// The account goes from one payee to another: what the first had seen of it is not the second's.
-	b.see(t, account(ada, asOf))
+	b.see(t, account(asOf))
 	left := profile(ada)
 	left.StripeAccountID = ""
 	_, _, err = b.store.PutPayee(t.Context(), left)
@@ -308,7 +308,7 @@ func TestALookAtAnAccountThatIsNoLongerThePayeesIsLeftAlone(t *testing.T) {
 	_, known, err = payout.GetAccount(t.Context(), b.pool, grace)
 	require.NoError(t, err)
 	require.False(t, known)
-	seen := account(ada, asOf.Add(-time.Hour))
+	seen := account(asOf.Add(-time.Hour))
 	seen.PayeeID = grace
 	b.see(t, seen)
 	_, known, err = payout.GetAccount(t.Context(), b.pool, grace)
@@ -318,5 +318,5 @@ func TestALookAtAnAccountThatIsNoLongerThePayeesIsLeftAlone(t *testing.T) {
 	err = postgres.InTx(t.Context(), b.pool, func(tx pgx.Tx) error {
 		return b.store.PutAccountSnapshot(t.Context(), tx, payout.Account{PayeeID: "u_nobody"})
 	})
-	require.True(t, errors.Is(err, payout.ErrNoPayee), err)
+	require.ErrorIs(t, err, payout.ErrNoPayee)
 }

@@ -65,10 +65,10 @@ func (b bundle) enroll(t *testing.T, ids ...string) {
 	}
 }
 
-// account is how a payee's connected account is seen when all is well.
-func account(payeeID string, asOf time.Time) payout.Account {
+// account is how ada's connected account is seen when all is well.
+func account(asOf time.Time) payout.Account {
 	return payout.Account{
-		StripeAccountID: profile(payeeID).StripeAccountID, PayeeID: payeeID, Country: "US", Currency: "usd", ScheduleInterval: "manual",
+		StripeAccountID: profile(ada).StripeAccountID, PayeeID: ada, Country: "US", Currency: "usd", ScheduleInterval: "manual",
 		PayoutsEnabled: true, ExternalAccountID: "ba_1", ExternalCurrency: "usd", InstantOffered: true, AsOf: asOf,
 	}
 }
