@@ -262,6 +262,10 @@ type DecisionInput struct {
 	Force bool `json:"force,omitempty"`
 }
 
+// ErrConflict is the type of an error that refuses a decision: what is true of the payout does not
+// allow it. Its message is a sentence for the person who decided.
+const ErrConflict = "conflict"
+
 // PayoutResult is how a payout stands.
 type PayoutResult struct {
 	PayoutID string       `json:"payout_id"`
