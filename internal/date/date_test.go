@@ -50,6 +50,7 @@ func TestTheZeroValueIsNoDay(t *testing.T) {
 	require.False(t, friday.IsZero())
 	require.Empty(t, none.String())
 	require.Equal(t, none, date.Of(time.Time{}))
+	require.Equal(t, -1, date.Of(time.Time{}.Add(-time.Second)).DaysSince(none), "days before it are counted backwards")
 }
 
 func TestParseRefusesWhatIsNoDate(t *testing.T) {

@@ -217,6 +217,8 @@ func TestWhatIsNoSumOfMoneyIsRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.do(t, claim(p), on(p, ledger.TransferConfirmed))
+	broken := p
+	broken.Fee = usd(20000)
 	changed := func(change func(*ledger.Payout)) act {
 		p := p
 		p.ID = "po_2"
@@ -241,6 +243,7 @@ func TestWhatIsNoSumOfMoneyIsRefused(t *testing.T) {
 		"a payout of nobody":              {changed(func(p *ledger.Payout) { p.PayeeID = "" }), "an id is empty"},
 		"a payout without an account":     {changed(func(p *ledger.Payout) { p.AccountID = "" }), "connected account"},
 		"a payout by pigeon":              {changed(func(p *ledger.Payout) { p.Rail = "pigeon" }), "not a rail"},
+		"a transfer below zero":           {on(broken, ledger.TransferConfirmed), "does not go with"},
 		"received in another currency":    {reversed(p, money.New(9708, "eur")), "different currencies"},
 		"received less than nothing":      {reversed(p, usd(-1)), "cannot be"},
 		"resolved with less than nothing": {resolvedFailed(p, usd(-1)), "cannot be"},
