@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast/holdfast/internal/httpapi"
 	"github.com/holdfast/holdfast/internal/httpserver"
 	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
@@ -34,6 +35,7 @@ type serveCommand struct {
 	OperatorKeys string          `env:"HOLDFAST_OPERATOR_KEYS" help:"The same, for operators."`
 	Webhooks     config.Webhooks `embed:""`
 	Feed         config.Feed     `embed:""`
+	Payouts      config.Payouts  `embed:""`
 	Plans        []string        `env:"HOLDFAST_PLANS" help:"Prices and plans that count, as the worker has them; empty: all do."`
 
 	keys config.Keys
@@ -112,6 +114,10 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	dispatcher := outbox.NewDispatcher(pool, temporal, outbox.Options{Namespace: namespace, Meter: t.Outbox, Logger: t.Logger()})
 	notifier := outbox.NewNotifier(pool, dispatcher.Wake, t.Logger())
 	changes := c.Feed.Writer()
+	policy, err := c.Payouts.Policy()
+	if err != nil {
+		return &config.UsageError{Err: err}
+	}
 	subscriptions := subscription.NewStore(pool, c.Plans, changes, workflows.SyncSubscriptions)
 	inbox := webhook.NewInbox(pool, subscriptions, notifier.Notify)
 	webhooks, err := c.webhooks(inbox, t.Webhooks)
@@ -121,6 +127,7 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
 		Customers: customer.NewStore(pool, changes), Subscriptions: subscriptions, Webhooks: webhooks,
+		Payouts:         payout.NewStore(pool, policy, changes, workflows.StartPayout),
 		DeliversChanges: c.Feed.Delivers(),
 	})
 	metrics := http.NewServeMux()
