@@ -82,3 +82,33 @@ func TestAPayoutIsSentAndArrives(t *testing.T) {
 	require.Equal(t, payout.Paid, result.State)
 	require.NoError(t, b.simulator.Stripe().MoneyAudit().Err())
 }
+
+// A run pays everybody who is due, once, whoever starts it and however often.
+func TestARunPaysWhoIsDue(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, b.simulator.Stripe().SetPlatformBalance("usd", 1_000_000))
+	on := date.Of(time.Now())
+	for i := range 3 {
+		id := fmt.Sprintf("u_%d", i)
+		account := b.payee(t, id)
+		require.NoError(t, postgres.InTx(t.Context(), b.pool, func(tx pgx.Tx) error {
+			return b.payouts.PutAccountSnapshot(t.Context(), tx, payout.Account{
+				StripeAccountID: account.ID, PayeeID: id, Country: "US", Currency: "usd", ScheduleInterval: "manual", PayoutsEnabled: true,
+				ExternalAccountID: account.ExternalAccounts[0].ID, ExternalCurrency: "usd", AsOf: time.Now(),
+			})
+		}))
+	}
+	_, err := b.pool.Exec(t.Context(), `UPDATE payees SET last_cycle = current_date - 30`)
+	require.NoError(t, err)
+
+	run, err := b.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.PayoutRunID(on), TaskQueue: workflows.TaskQueue},
+		workflows.NamePayoutRun, workflows.PayoutRunInput{Date: on})
+	require.NoError(t, err)
+	var result workflows.PayoutRunResult
+	require.NoError(t, run.Get(t.Context(), &result))
+
+	require.Equal(t, workflows.PayoutRunResult{Date: on, State: "ended", Looked: 3, Planned: 3, HandedOver: 3}, result)
+	require.Eventually(t, func() bool { return len(b.simulator.Stripe().Payouts("")) == 3 }, time.Minute, 50*time.Millisecond)
+	require.NoError(t, b.simulator.Stripe().MoneyAudit().Err())
+}

@@ -272,3 +272,9 @@ type PayoutResult struct {
 	State    payout.State `json:"state"`
 	Steps    []StepStatus `json:"steps,omitempty"`
 }
+
+// SweepResult is what a sweep over payouts did.
+type SweepResult struct {
+	Looked int `json:"looked"` // payouts that are looked at again
+	Lifted int `json:"lifted"` // payouts on their way for so long that the payee's next one does not wait
+}

@@ -3,43 +3,51 @@ package payout
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/holdfast/holdfast/internal/postgres"
 )
 
-// ListStuck lists, in order of id and behind the given one, the payouts to which something should have
-// happened: not begun or not sent after an hour, in transit past the day on which they should arrive or
-// for three days, coming back for an hour, and, for ten days and once a day, what was paid, since a
-// bank may still return it.
-func ListStuck(ctx context.Context, db postgres.DB, after string, limit int) ([]string, error) {
-	rows, err := db.Query(ctx, `SELECT id FROM payouts WHERE id > $1 AND (
+// ListUnseen lists, in order and after the given one, the payouts at Stripe that are to be looked at
+// there because nothing was heard of them for longer than it should take: of one that is being sent, or
+// was to be, for an hour; of one on its way, since its day of arrival or for three days; and daily of
+// one that was paid less than ten days ago, since a bank may still return it.
+func ListUnseen(ctx context.Context, db postgres.DB, after string, limit int) ([]string, error) {
+	rows, err := db.Query(ctx, `SELECT id FROM payouts WHERE method <> 'paypal' AND id > $1 AND (
 			state = 'planned' AND handed_at < now() - interval '1 hour'
 			OR state = 'sending' AND state_since < now() - interval '1 hour'
-			OR state IN ('in_transit', 'unclaimed') AND coalesce(checked_at, state_since) < now() - interval '1 hour'
-				AND (arrival_date < (now() AT TIME ZONE 'UTC')::date OR state_since < now() - interval '3 days' OR ending IS NOT NULL)
-			OR state = 'paid' AND state_since > now() - interval '10 days'
-				AND coalesce(checked_at, state_since) < now() - CASE WHEN ending IS NULL THEN interval '1 day' ELSE interval '1 hour' END)
+			OR state = 'in_transit' AND coalesce(checked_at, state_since) < now() - interval '6 hours'
+				AND (arrival_date < (now() AT TIME ZONE 'UTC')::date OR state_since < now() - interval '3 days')
+			OR state = 'paid' AND (ending IS NOT NULL OR state_since > now() - interval '10 days')
+				AND coalesce(checked_at, state_since) < now() - interval '1 day')
 		ORDER BY id LIMIT $2`, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("look for payouts that are stuck: %w", err)
+		return nil, fmt.Errorf("list payouts that nothing was heard of: %w", err)
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("look for payouts that are stuck: %w", err)
+		return nil, fmt.Errorf("list payouts that nothing was heard of: %w", err)
 	}
 	return ids, nil
 }
 
-// LiftBlocks lets payees be paid again whose last payout has been in transit for five days, or waits
-// to be claimed at a destination that is theirs no more. It tells how many there were.
-func LiftBlocks(ctx context.Context, db postgres.DB) (lifted int64, err error) {
-	tag, err := db.Exec(ctx, `UPDATE payouts o SET blocks = false FROM payees p
-		WHERE p.id = o.payee_id AND o.blocks AND (o.state = 'in_transit' AND o.state_since < now() - interval '5 days'
-			OR o.state = 'unclaimed' AND p.destination_changed_at > o.created_at)`)
+// LiftBlocks lets payees be paid again whose payout has been on its way for five days: it may still
+// arrive, and the next one does not wait for it. It tells how many these are.
+func LiftBlocks(ctx context.Context, db postgres.DB) (int64, error) {
+	tag, err := db.Exec(ctx, `UPDATE payouts SET blocks = false WHERE blocks AND state = 'in_transit' AND state_since < now() - interval '5 days'`)
 	if err != nil {
-		return 0, fmt.Errorf("lift the blocks of payouts that take long: %w", err)
+		return 0, fmt.Errorf("let payees be paid whose payout takes long: %w", err)
 	}
 	return tag.RowsAffected(), nil
+}
+
+// KnowsFunds says whether the platform's funds on a rail were read at the moment or later.
+func KnowsFunds(ctx context.Context, db postgres.DB, rail Rail, since time.Time) (known bool, err error) {
+	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM platform_funds WHERE rail = $1 AND as_of >= $2)`, string(rail), since).Scan(&known)
+	if err != nil {
+		return false, fmt.Errorf("funds at %s: see when they were read: %w", rail, err)
+	}
+	return known, nil
 }
