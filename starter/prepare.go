@@ -97,6 +97,24 @@ func schedules() []client.ScheduleOptions {
 		},
 		Overlap:       enums.SCHEDULE_OVERLAP_POLICY_SKIP,
 		CatchupWindow: 12 * time.Hour, // later than that, the next pass is as soon
+	}, {
+		ID:   "payouts",
+		Spec: client.ScheduleSpec{Calendars: []client.ScheduleCalendarSpec{{Hour: []client.ScheduleRange{{Start: 8}}}}},
+		Action: &client.ScheduleWorkflowAction{
+			ID: "payout-launcher", Workflow: workflows.NamePayoutLauncher, TaskQueue: workflows.TaskQueue,
+			StaticSummary: "payouts of the day",
+		},
+		Overlap:       enums.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL, // each date has a run of its own
+		CatchupWindow: 72 * time.Hour,
+	}, {
+		ID:   "payout-sweep",
+		Spec: client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: time.Hour}}},
+		Action: &client.ScheduleWorkflowAction{
+			ID: "payout-sweep", Workflow: workflows.NamePayoutSweep, TaskQueue: workflows.TaskQueue,
+			StaticSummary: "payouts that nothing was heard of",
+		},
+		Overlap:       enums.SCHEDULE_OVERLAP_POLICY_SKIP,
+		CatchupWindow: time.Hour,
 	}}
 }
 

@@ -127,7 +127,7 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
 		Customers: customer.NewStore(pool, changes), Subscriptions: subscriptions, Webhooks: webhooks,
-		Payouts:         payout.NewStore(pool, policy, changes, workflows.StartPayout),
+		Payouts:         payout.NewStore(pool, policy, changes, workflows.PayoutWork()),
 		DeliversChanges: c.Feed.Delivers(),
 	})
 	metrics := http.NewServeMux()

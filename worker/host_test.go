@@ -81,7 +81,7 @@ func setupOn(t *testing.T, server *localstack.Temporal, queues []string) bundle 
 		server: server, pool: pool, temporal: temporal, simulator: sim, customers: customer.NewStore(pool, feed.NewWriter(nil)),
 		subscriptions: subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions),
 	}
-	b.payouts = payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.StartPayout)
+	b.payouts = payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.PayoutWork())
 	b.host = host{
 		payouts: b.payouts,
 		pool:    pool, temporal: temporal, stripe: toStripe, paypal: toPayPal, customers: b.customers, subscriptions: b.subscriptions, breakers: breakers,

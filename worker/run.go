@@ -149,7 +149,7 @@ func newHost(told settings, t *telemetry.Telemetry, pool *pgxpool.Pool, temporal
 		pool: pool, temporal: temporal, stripe: stripeCalls, paypal: payPalCalls, breakers: breakers, log: t.Logger(), meter: t.Sync,
 		customers:     customer.NewStore(pool, changes),
 		webhook:       webhook,
-		payouts:       payout.NewStore(pool, policy, changes, workflows.StartPayout),
+		payouts:       payout.NewStore(pool, policy, changes, workflows.PayoutWork()),
 		subscriptions: subscription.NewStore(pool, told.Plans, changes, workflows.SyncSubscriptions),
 		rates:         map[provider.Name]float64{provider.Stripe: told.Stripe.RateLimit, provider.PayPal: told.PayPal.RateLimit},
 	}, t.WatchBreakers(watched)

@@ -45,6 +45,7 @@ const (
 	ActivityDecidePayoutRun   = "DecidePayoutRun"
 	ActivityReadPlatformFunds = "ReadPlatformFunds"
 	ActivitySweepPayouts      = "SweepPayouts"
+	ActivityCheckAccount      = "CheckAccount"
 
 	// The moves of a payout at Stripe, in their order.
 	ActivityPlanPayout       = "PlanPayout"
@@ -369,12 +370,19 @@ type FundsInput struct {
 	Step string    `json:"step"`
 }
 
-// StepPlatformFunds is the step of a run that reads what the platform has at Stripe, and StepPayout
-// the one of a payout that carries it out.
+// StepPlatformFunds is the step of a run that reads what the platform has at Stripe, StepPayout the one
+// of a payout that carries it out, and StepAccount the one that looks at a connected account.
 const (
 	StepPlatformFunds = "stripe_funds"
 	StepPayout        = "stripe_payout"
+	StepAccount       = "stripe_account"
 )
+
+// AccountInput names the payee whose connected account is looked at, for a step.
+type AccountInput struct {
+	PayeeID string `json:"payee_id"`
+	Step    string `json:"step"`
+}
 
 // PayoutPlan is how a payout stands in Postgres, and what is to be done.
 type PayoutPlan struct {

@@ -37,6 +37,7 @@ const (
 	NamePayoutRun      = "PayoutRun"
 	NamePayout         = "Payout"
 	NamePayoutSweep    = "PayoutSweep"
+	NameAccountCheck   = "AccountCheck"
 )
 
 // OnboardingID is the id of a customer's CustomerOnboarding.
@@ -50,6 +51,9 @@ func BackfillID(p provider.Name) string { return "subscription-backfill/" + stri
 
 // PayoutRunID is the id of a date's PayoutRun.
 func PayoutRunID(on date.Date) string { return "payout-run/" + on.String() }
+
+// AccountCheckID is the id of the AccountCheck of a payee.
+func AccountCheckID(payeeID string) string { return "account-check/" + payeeID }
 
 // PayoutID is the id of the Payout of a payout.
 func PayoutID(payoutID string) string { return "payout/" + payoutID }
@@ -74,7 +78,7 @@ const (
 
 	UpdateSyncNow = "sync_now" // SubscriptionSync, SyncNowInput → SyncResult: reads now; returns when all is read or the wait ends
 
-	SignalChanged        = "changed"         // SubscriptionSync, no payload: what is known of the customer may be old
+	SignalChanged        = "changed"         // SubscriptionSync and AccountCheck, no payload: what is known of the customer may be old
 	SignalProviderUp     = "provider_up"     // any workflow with parked steps, the provider's name
 	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
 	SignalRedeliver      = "redeliver"       // ChangeDelivery, no payload: send the change again
@@ -245,6 +249,11 @@ type PayoutRunResult struct {
 // RunDecisionInput is a person's decision on a run. Why is kept in Postgres.
 type RunDecisionInput struct {
 	Actor string `json:"actor"` // the name of the key
+}
+
+// AccountCheckInput names the payee whose connected account is to be looked at.
+type AccountCheckInput struct {
+	PayeeID string `json:"payee_id"`
 }
 
 // PayoutInput names a payout.

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/subscription"
 )
@@ -116,6 +117,23 @@ func TellPayoutRun(on date.Date, decision string) outbox.Message {
 	m.Key += "/" + decision
 	m.Signal = SignalDecided
 	return m
+}
+
+// PayoutWork is how the store of payouts hands work over.
+func PayoutWork() payout.Work { return payout.Work{Pay: StartPayout, CheckAccount: CheckAccount} }
+
+// CheckAccount has a payee's connected account looked at, once for each cause.
+func CheckAccount(payeeID, cause string) outbox.Message {
+	return outbox.Message{
+		Key:              AccountCheckID(payeeID) + "/" + cause,
+		Workflow:         NameAccountCheck,
+		WorkflowID:       AccountCheckID(payeeID),
+		TaskQueue:        TaskQueue,
+		Input:            encode(AccountCheckInput{PayeeID: payeeID}),
+		Signal:           SignalChanged,
+		Summary:          "connected account of " + payeeID,
+		SearchAttributes: map[string]string{SearchCustomer: payeeID},
+	}
 }
 
 // StartPayout gives a payout a workflow of its own.

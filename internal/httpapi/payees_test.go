@@ -16,15 +16,13 @@ import (
 
 	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/feed"
-	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/workflows"
 )
 
 func payoutsOn(pool *pgxpool.Pool) *payout.Store {
-	return payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), func(id string) outbox.Message {
-		return outbox.Message{Key: "start/" + id, Workflow: "Payout", WorkflowID: "payout/" + id, TaskQueue: "q"}
-	})
+	return payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.PayoutWork())
 }
 
 const adaAsPayee = `{"email":"ada@example.com","country":"US","currency":"usd","rail":"stripe","stripe_account_id":"acct_ada","schedule":"weekly"}`

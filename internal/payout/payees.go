@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/ledger"
 	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres"
 )
 
@@ -172,10 +173,13 @@ func (s *Store) PutPayee(ctx context.Context, p Profile) (payee Payee, created b
 		if created, err = insertPayee(ctx, tx, p, hash); err != nil {
 			return err
 		}
-		if !created {
-			if err := s.changePayee(ctx, tx, p, hash); err != nil {
-				return err
-			}
+		if created {
+			err = s.checkAccount(ctx, tx, p)
+		} else {
+			err = s.changePayee(ctx, tx, p, hash)
+		}
+		if err != nil {
+			return err
 		}
 		payee, err = GetPayee(ctx, tx, p.ID)
 		return err
@@ -238,7 +242,18 @@ func (s *Store) changePayee(ctx context.Context, tx pgx.Tx, p Profile, hash []by
 	if before.destination() == p.destination() {
 		return nil
 	}
-	return s.moveDestination(ctx, tx, p.ID, "")
+	if err := s.moveDestination(ctx, tx, p.ID, ""); err != nil {
+		return err
+	}
+	return s.checkAccount(ctx, tx, p)
+}
+
+// checkAccount has the account looked at to which the payee was linked.
+func (s *Store) checkAccount(ctx context.Context, tx pgx.Tx, p Profile) error {
+	if p.StripeAccountID == "" {
+		return nil
+	}
+	return outbox.Add(ctx, tx, s.work.CheckAccount(p.ID, fmt.Sprintf("linked/%s/%d", p.StripeAccountID, time.Now().UnixMicro())))
 }
 
 // mayMove refuses another country or currency while there is money that knows the old one.

@@ -298,7 +298,7 @@ func takeForHandOver(ctx context.Context, tx pgx.Tx, on date.Date, limit int) ([
 func (s *Store) start(ctx context.Context, tx pgx.Tx, ids []string) error {
 	batch := &pgx.Batch{}
 	for _, id := range ids {
-		if err := outbox.Queue(batch, s.hand(id)); err != nil {
+		if err := outbox.Queue(batch, s.work.Pay(id)); err != nil {
 			return fmt.Errorf("payout %s: hand over: %w", id, err)
 		}
 	}

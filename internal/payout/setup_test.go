@@ -33,7 +33,12 @@ type bundle struct {
 func setup(t *testing.T) bundle {
 	t.Helper()
 	pool := postgrestest.New(t)
-	return bundle{pool: pool, store: payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), start)}
+	return bundle{pool: pool, store: payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), payout.Work{Pay: start, CheckAccount: check})}
+}
+
+// check is a message that says whose account is to be looked at.
+func check(payeeID, cause string) outbox.Message {
+	return outbox.Message{Key: "check/" + payeeID + "/" + cause, Workflow: "AccountCheck", WorkflowID: "check/" + payeeID, TaskQueue: "test"}
 }
 
 // start is a message that says which payout it is for.

@@ -12,13 +12,21 @@ type Store struct {
 	pool    *pgxpool.Pool
 	policy  Policy
 	changes *feed.Writer
-	hand    func(payoutID string) outbox.Message
+	work    Work
 }
 
-// NewStore makes a store over the pool. The app is told through changes; hand is the message that
-// starts the work on a payout.
-func NewStore(pool *pgxpool.Pool, policy Policy, changes *feed.Writer, hand func(payoutID string) outbox.Message) *Store {
-	return &Store{pool: pool, policy: policy, changes: changes, hand: hand}
+// Work is what is handed over to be done.
+type Work struct {
+	// Pay starts the work on a payout.
+	Pay func(payoutID string) outbox.Message
+	// CheckAccount has a payee's connected account looked at, once for each cause.
+	CheckAccount func(payeeID, cause string) outbox.Message
+}
+
+// NewStore makes a store over the pool. The app is told through changes, and work is handed over
+// through the outbox.
+func NewStore(pool *pgxpool.Pool, policy Policy, changes *feed.Writer, work Work) *Store {
+	return &Store{pool: pool, policy: policy, changes: changes, work: work}
 }
 
 // Policy is what the platform has decided.
