@@ -24,9 +24,9 @@ import (
 type FeedChange struct {
 	Seq        int64           `json:"seq" doc:"Its number: one more than that of the change before."`
 	At         time.Time       `json:"at"`
-	Type       string          `json:"type" doc:"subscription.changed or onboarding.changed; there may be others later."`
+	Type       string          `json:"type" doc:"subscription.changed, onboarding.changed, payout.changed or pause.changed; there may be others later."`
 	CustomerID string          `json:"customer_id"`
-	Data       json.RawMessage `json:"data" doc:"What the customer shows since then. subscription.changed: the subscription that counts. onboarding.changed: status, and billing_ready."`
+	Data       json.RawMessage `json:"data" doc:"What the customer shows since then. subscription.changed: the subscription that counts. onboarding.changed: status, and billing_ready. payout.changed: the payout. pause.changed: whether payouts are paused, and by whom."`
 }
 
 type changesAnswer struct {

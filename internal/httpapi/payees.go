@@ -205,6 +205,7 @@ func (a *API) putPayee(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, a.failPayee(ctx, err)
 	}
+	a.deps.Notify() // a new destination may have ended a pause, of which the app is told
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
