@@ -38,7 +38,7 @@ func (b bundle) ready(t *testing.T, ids ...string) {
 		}
 		return nil
 	})
-	b.exec(t, `UPDATE payees SET created_at = '2026-02-23', destination_changed_at = '2026-01-01' WHERE id = ANY ($1)`, ids)
+	b.exec(t, `UPDATE payees SET created_at = '2026-02-28', destination_changed_at = '2026-01-01' WHERE id = ANY ($1)`, ids)
 }
 
 // fund records what the platform has at Stripe.
