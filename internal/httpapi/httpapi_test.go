@@ -148,6 +148,7 @@ type scriptedTemporal struct {
 	result  workflows.SyncResult // of an update that succeeds
 	health  func(ctx context.Context) error
 	updates []string
+	inputs  []any // of the updates
 	started []client.StartWorkflowOptions
 	bounds  []time.Duration // how long each update was given
 }
@@ -165,6 +166,7 @@ func (s *scriptedTemporal) UpdateWithStartWorkflow(ctx context.Context, o client
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.updates = append(s.updates, o.UpdateOptions.UpdateName)
+	s.inputs = append(s.inputs, o.UpdateOptions.Args...)
 	deadline, _ := ctx.Deadline()
 	s.bounds = append(s.bounds, time.Until(deadline))
 	if s.update == nil {
@@ -182,6 +184,13 @@ func (s *scriptedTemporal) asked() []string {
 		all[i] = s.started[i].ID + " " + update
 	}
 	return all
+}
+
+// told are the inputs of the updates.
+func (s *scriptedTemporal) told() []any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.inputs)
 }
 
 func (s *scriptedTemporal) CheckHealth(ctx context.Context, _ *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {

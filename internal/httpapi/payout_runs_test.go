@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast/holdfast/internal/apiclient"
 )
 
 const someRun = "/v1/ops/payout-runs/2026-11-20"
@@ -220,4 +222,33 @@ func TestTheSwitchStopsPayoutsByName(t *testing.T) {
 	require.Equal(t, []string{"olga switch_payouts_off payouts: odd sums"}, b.acts(t))
 	on := b.call(t, "POST", "/v1/ops/payouts-switch", operatorKey, `{"enabled":true,"reason":"sums are right"}`)
 	require.Equal(t, true, on.body["enabled"])
+}
+
+func TestTheClientReadsRunsAsTheyAre(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	operator := apiclient.New(b.url, operatorKey)
+
+	started, run, err := operator.StartPayoutRun(ctx, "2025-11-20")
+	require.NoError(t, err)
+	require.True(t, started)
+	read, err := operator.PayoutRun(ctx, "2025-11-20")
+	require.NoError(t, err)
+	require.Equal(t, run, read)
+	paused, err := operator.PausePayoutRun(ctx, "2025-11-20", "n")
+	require.NoError(t, err)
+	require.Equal(t, "paused", paused.State)
+	resumed, err := operator.ResumePayoutRun(ctx, "2025-11-20", "n")
+	require.NoError(t, err)
+	require.Equal(t, "computing", resumed.State)
+	_, err = operator.ApprovePayoutRun(ctx, "2025-11-20", "n")
+	require.Equal(t, http.StatusConflict, apiclient.StatusOf(err))
+
+	off, err := operator.SwitchPayouts(ctx, false, "r")
+	require.NoError(t, err)
+	stands, err := operator.PayoutsSwitch(ctx)
+	require.NoError(t, err)
+	require.Equal(t, off, stands)
+	require.False(t, stands.Enabled)
 }

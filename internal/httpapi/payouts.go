@@ -219,11 +219,16 @@ func decodePayoutCursor(text string) (c payout.PayoutCursor, err error) {
 
 // failPayout turns an error about a payout into a problem.
 func (a *API) failPayout(ctx context.Context, err error) error {
+	var skipped *payout.SkipError
 	switch {
 	case errors.Is(err, payout.ErrNoPayout):
 		return huma.Error404NotFound("there is no such payout", &huma.ErrorDetail{Location: "path.id", Message: "no payout has this id"})
 	case errors.Is(err, payout.ErrState):
 		return huma.Error409Conflict(sentence(err), &huma.ErrorDetail{Location: "path.id", Message: "is in a state that does not allow it"})
+	case errors.As(err, &skipped):
+		problem := payoutProblem(http.StatusUnprocessableEntity, skipped.Reason.Sentence(), "", "")
+		problem.Reason = string(skipped.Reason)
+		return problem
 	}
 	return a.failPayee(ctx, err)
 }

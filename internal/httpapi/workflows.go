@@ -15,13 +15,13 @@ import (
 // workflow's own answer comes first.
 const waitGrace = 2 * time.Second
 
-// asked is a workflow of a customer that can be asked, and how it is started if it does not run.
+// asked is a workflow that can be asked, and how it is started if it does not run.
 type asked struct {
 	workflowID string
 	workflow   string
 	input      any
 	summary    string
-	customerID string
+	customerID string // whose it is; empty for a payout's, which is found by its id
 }
 
 func onboardingOf(customerID string) asked {
@@ -38,7 +38,22 @@ func syncOf(customerID string) asked {
 	}
 }
 
-// ask sends an update to a customer's workflow, starting it if it does not run, waits for the answer
+func payingOut(payoutID string) asked {
+	return asked{
+		workflowID: workflows.PayoutID(payoutID), workflow: workflows.NamePayout,
+		input: workflows.PayoutInput{PayoutID: payoutID}, summary: "payout " + payoutID,
+	}
+}
+
+// searchAttributes are those with which the workflow is started.
+func (w asked) searchAttributes() temporal.SearchAttributes {
+	if w.customerID == "" {
+		return temporal.NewSearchAttributes()
+	}
+	return temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(workflows.SearchCustomer).ValueSet(w.customerID))
+}
+
+// ask sends an update to a workflow, starting it if it does not run, waits for the answer
 // as long as the caller wants to wait, and reads it into result, which may be nil.
 func (a *API) ask(ctx context.Context, whom asked, update string, input any, wait time.Duration, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, wait+waitGrace)
@@ -47,8 +62,7 @@ func (a *API) ask(ctx context.Context, whom asked, update string, input any, wai
 		ID: whom.workflowID, TaskQueue: workflows.TaskQueue,
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary:            whom.summary,
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(workflows.SearchCustomer).ValueSet(whom.customerID)),
+		TypedSearchAttributes:    whom.searchAttributes(),
 	}, whom.workflow, whom.input)
 	handle, err := a.deps.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
