@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -35,6 +36,9 @@ func (s *StripePayouts) CheckAccount(ctx context.Context, in workflows.AccountIn
 		}
 		return s.inTx(ctx, func(tx pgx.Tx) error {
 			if payee.StripeAccountID != "" {
+				if _, err := subscription.Adopt(ctx, tx, payee.ID, provider.Stripe, payee.StripeAccountID); err != nil {
+					return err
+				}
 				if err := s.payouts.PutAccountSnapshot(ctx, tx, seen); err != nil {
 					return err
 				}

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
 	"github.com/holdfast/holdfast/internal/step"
+	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -76,18 +77,26 @@ type instead struct {
 	after time.Duration
 }
 
-// move makes one attempt at a move of a payout as it stands, and says what the next one is. What
-// nobody can tell is held for a person.
+// errOvertaken means that a move is no longer what the payout needs: another attempt at it, or a
+// person, has brought the payout further.
+var errOvertaken = errors.New("the payout has gone on meanwhile")
+
+// move makes one attempt at a move of a payout as it stands, and says what the next one is. A move
+// that the payout does not need, since it was canceled or has gone on, is not made. What nobody can
+// tell is held for a person.
 func (s *StripePayouts) move(
-	ctx context.Context, in workflows.PayoutStepInput, do func(context.Context, payout.Payout) (instead, error),
+	ctx context.Context, in workflows.PayoutStepInput, activity string, do func(context.Context, payout.Payout) (instead, error),
 ) (next workflows.PayoutMove, err error) {
 	err = s.attempts.try(ctx, in.Step, func(ctx context.Context) error {
 		p, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
 		if err != nil {
 			return err
 		}
-		other, err := do(ctx, p)
-		if err = s.hold(ctx, p.ID, err); err != nil {
+		var other instead
+		if needs(p, activity) {
+			other, err = do(ctx, p)
+		}
+		if err = s.hold(ctx, p, err); err != nil && !errors.Is(err, errOvertaken) {
 			return err
 		}
 		next, err = s.next(ctx, in, other)
@@ -96,15 +105,54 @@ func (s *StripePayouts) move(
 	return next, err
 }
 
+// needs says that a move is one that the payout as it stands can need.
+func needs(p payout.Payout, activity string) bool {
+	switch activity {
+	case workflows.ActivityCheckDestination: // again, when the transfer has to wait
+		return nextMove(p).Do == activity || nextMove(p).Do == workflows.ActivitySendTransfer
+	case workflows.ActivityReadPayout: // it may have come back since it was paid
+		return nextMove(p).Do == activity || p.State == payout.Paid && p.Ending == ""
+	}
+	return nextMove(p).Do == activity
+}
+
+// admit lets a movement of money out only while the payout needs it, and holds the payout until the
+// sending is recorded.
+func admit(id, activity string) func(context.Context, pgx.Tx) error {
+	return func(ctx context.Context, tx pgx.Tx) error {
+		p, err := payout.LockPayout(ctx, tx, id)
+		if err == nil && !needs(p, activity) {
+			err = errOvertaken
+		}
+		return err
+	}
+}
+
+// unlessSent ends a payout, or begins to, for want of a movement. It is undone when another attempt,
+// one that was taken for lost, has sent the movement after all.
+func (s *StripePayouts) unlessSent(ctx context.Context, what write, end func(pgx.Tx) error) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := end(tx); err != nil { // it holds the payout, without which nothing is sent
+			return err
+		}
+		sent, err := s.sent(ctx, tx, what)
+		if err == nil && sent {
+			err = errOvertaken
+		}
+		return err
+	})
+}
+
 // hold leaves a payout to a person when money may have moved and nothing tells whether it did, and
-// gives every other failure on.
-func (s *StripePayouts) hold(ctx context.Context, id string, err error) error {
+// gives every other failure on. What is paid stays so: a person sees to its step.
+func (s *StripePayouts) hold(ctx context.Context, p payout.Payout, err error) error {
 	failure, _ := errors.AsType[*provider.Failure](err)
 	switch {
+	case p.State == payout.Paid && p.Ending == "":
 	case failure != nil && failure.Class == provider.Held:
-		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, id, failure.Code) })
+		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, failure.Code) })
 	case errors.Is(err, payout.ErrOtherObject):
-		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, id, err.Error()) })
+		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, err.Error()) })
 	}
 	return err
 }
@@ -116,7 +164,7 @@ func (s *StripePayouts) next(ctx context.Context, in workflows.PayoutStepInput, 
 		return workflows.PayoutMove{}, err
 	}
 	move := nextMove(now)
-	if move.Do == "" {
+	if move.Do == "" && other.do == "" {
 		return move, step.Finish(ctx, s.pool, activity.GetInfo(ctx).WorkflowExecution.ID, in.Step, step.Done)
 	}
 	if other.do != "" {
@@ -136,7 +184,7 @@ func (s *StripePayouts) inTx(ctx context.Context, do func(pgx.Tx) error) error {
 // CheckDestination looks at where the money is to go, right before it goes there, and lets it be sent
 // if nothing speaks against that.
 func (s *StripePayouts) CheckDestination(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
-	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+	return s.move(ctx, in, workflows.ActivityCheckDestination, func(ctx context.Context, p payout.Payout) (instead, error) {
 		seen, err := s.look(ctx, p.PayeeID, p.StripeAccountID)
 		if failure, ok := refusalOf(err); ok { // the account is connected to us no more
 			return instead{}, s.endBefore(ctx, p, payout.BecauseNoDestination, failure)
@@ -214,7 +262,11 @@ func (s *StripePayouts) problem(ctx context.Context, tx pgx.Tx, p payout.Payout,
 	if problem := facts.Stripe.Problem(p.Net.Currency); problem != "" {
 		return problem, nil
 	}
-	if seen.ExternalAccountID != p.DestinationID {
+	payee, err := payout.GetPayee(ctx, tx, p.PayeeID)
+	if err != nil {
+		return "", err
+	}
+	if payee.StripeAccountID != p.StripeAccountID || seen.ExternalAccountID != p.DestinationID {
 		return payout.BecauseDestinationChanged, nil
 	}
 	if p.Method == payout.MethodInstant {
@@ -225,7 +277,7 @@ func (s *StripePayouts) problem(ctx context.Context, tx pgx.Tx, p payout.Payout,
 
 // endBefore ends a payout before anything of it was transferred.
 func (s *StripePayouts) endBefore(ctx context.Context, p payout.Payout, because payout.Reason, refused *provider.Failure) error {
-	return s.inTx(ctx, func(tx pgx.Tx) error {
+	return s.unlessSent(ctx, s.transfer(p), func(tx pgx.Tx) error {
 		if p.State == payout.Planned {
 			return s.payouts.CancelPlanned(ctx, tx, p.ID, because)
 		}
@@ -237,9 +289,9 @@ func (s *StripePayouts) endBefore(ctx context.Context, p payout.Payout, because 
 
 // SendTransfer moves the net from the platform to the connected account.
 func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
-	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+	return s.move(ctx, in, workflows.ActivitySendTransfer, func(ctx context.Context, p payout.Payout) (instead, error) {
 		what := s.transfer(p)
-		sent, err := s.sent(ctx, what)
+		sent, err := s.sent(ctx, s.pool, what)
 		if err != nil {
 			return instead{}, err
 		}
@@ -263,7 +315,7 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 		if failure.Matter == provider.MatterOurs {
 			ended.Code, ended.Ending = string(payout.BecauseFunding), payout.Canceled
 		}
-		return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.TransferRefused(ctx, tx, p.ID, ended) })
+		return instead{}, s.unlessSent(ctx, what, func(tx pgx.Tx) error { return s.payouts.TransferRefused(ctx, tx, p.ID, ended) })
 	})
 }
 
@@ -278,6 +330,7 @@ func (s *StripePayouts) transfer(p payout.Payout) write {
 	return write{
 		operation: operation(opTransfer, p.ID),
 		money:     true,
+		admit:     admit(p.ID, workflows.ActivitySendTransfer),
 		params: stripe.TransferRequest{
 			Amount: p.Net.Minor, Currency: string(p.Net.Currency), Destination: p.StripeAccountID,
 			TransferGroup: p.ID, PayoutID: p.ID, PayeeID: p.PayeeID,
@@ -324,8 +377,8 @@ func since(request provider.Request) time.Time {
 }
 
 // sent says whether a write was ever sent, so that something may come of it.
-func (s *StripePayouts) sent(ctx context.Context, what write) (bool, error) {
-	request, err := s.writer.requests.Freeze(ctx, s.pool, what.operation, what.params)
+func (s *StripePayouts) sent(ctx context.Context, db postgres.DB, what write) (bool, error) {
+	request, err := s.writer.requests.Freeze(ctx, db, what.operation, what.params)
 	return request.FirstSentAt != nil, err
 }
 
@@ -340,9 +393,9 @@ func (s *StripePayouts) hindered(ctx context.Context, p payout.Payout) (instead,
 
 // SendPayout pays out from the connected account, once what was transferred is available there.
 func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
-	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+	return s.move(ctx, in, workflows.ActivitySendPayout, func(ctx context.Context, p payout.Payout) (instead, error) {
 		what := s.payOut(p)
-		sent, err := s.sent(ctx, what)
+		sent, err := s.sent(ctx, s.pool, what)
 		if err != nil {
 			return instead{}, err
 		}
@@ -350,8 +403,15 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 			if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
 				return other, err
 			}
-			if covered, err := s.covered(ctx, p); err != nil || !covered {
-				return s.lacks(ctx, p, err)
+			covered, err := s.covered(ctx, p)
+			if failure, ok := refusalOf(err); ok { // the account is connected to us no more
+				return instead{}, s.cannotPayOut(ctx, p, failureOf(failure))
+			}
+			if err != nil {
+				return instead{}, err
+			}
+			if !covered {
+				return s.lacks(ctx, p)
 			}
 			if err := s.turns.Wait(ctx); err != nil {
 				return instead{}, err
@@ -363,10 +423,15 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 		case !refused:
 			return instead{}, err
 		case failure.Code == "balance_insufficient" || failure.Code == "insufficient_funds":
-			return s.lacks(ctx, p, nil)
+			return s.lacks(ctx, p)
 		}
-		return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.PayoutFailed(ctx, tx, p.ID, failureOf(failure)) })
+		return instead{}, s.cannotPayOut(ctx, p, failureOf(failure))
 	})
+}
+
+// cannotPayOut begins to take back what was transferred for a payout that was refused or never sent.
+func (s *StripePayouts) cannotPayOut(ctx context.Context, p payout.Payout, failure payout.Failure) error {
+	return s.unlessSent(ctx, s.payOut(p), func(tx pgx.Tx) error { return s.payouts.PayoutFailed(ctx, tx, p.ID, failure) })
 }
 
 // covered says whether the connected account has what the payout takes.
@@ -380,15 +445,15 @@ func (s *StripePayouts) covered(ctx context.Context, p payout.Payout) (bool, err
 }
 
 // lacks waits for what was transferred to become available, and takes it back when it does not.
-func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout, err error) (instead, error) {
-	if err != nil || p.MovedAt == nil || time.Since(*p.MovedAt) < fundsPatience {
-		return instead{after: fundsWait}, err
+func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout) (instead, error) {
+	if p.MovedAt == nil || time.Since(*p.MovedAt) < fundsPatience {
+		return instead{after: fundsWait}, nil
 	}
 	failure := payout.Failure{
 		Class: string(provider.Transient), Code: codeFundsNotAvailable, Ending: payout.Canceled,
 		Message: "What was transferred did not become available in time; it was taken back.",
 	}
-	return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.PayoutFailed(ctx, tx, p.ID, failure) })
+	return instead{}, s.cannotPayOut(ctx, p, failure)
 }
 
 func (s *StripePayouts) payOut(p payout.Payout) write {
@@ -400,6 +465,7 @@ func (s *StripePayouts) payOut(p payout.Payout) write {
 	return write{
 		operation: operation(opPayout, p.ID),
 		money:     true,
+		admit:     admit(p.ID, workflows.ActivitySendPayout),
 		params: stripe.PayoutRequest{
 			Amount: p.Net.Minor, Currency: string(p.Net.Currency), Method: method, Destination: p.DestinationID,
 			PayoutID: p.ID, PayeeID: p.PayeeID,
@@ -419,6 +485,10 @@ func (s *StripePayouts) payOut(p payout.Payout) write {
 			return made.ID, found, err
 		},
 		record: func(ctx context.Context, tx pgx.Tx, _ provider.Request, id string) error {
+			// What webhooks told of it before it was known is ours. Whoever starts this looks anyway.
+			if _, err := subscription.Adopt(ctx, tx, p.PayeeID, provider.Stripe, id); err != nil {
+				return err
+			}
 			return s.payouts.PayoutConfirmed(ctx, tx, p.ID, id, arrival)
 		},
 	}
@@ -453,7 +523,7 @@ func same(p payout.Payout, at stripe.Payout) bool {
 
 // ReadPayout looks how a payout on its way, or one that arrived, is. Webhooks are hints to do so.
 func (s *StripePayouts) ReadPayout(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
-	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+	return s.move(ctx, in, workflows.ActivityReadPayout, func(ctx context.Context, p payout.Payout) (instead, error) {
 		at, err := s.client.GetPayout(ctx, p.StripeAccountID, p.ProviderPayoutID)
 		if err != nil {
 			return instead{}, err
@@ -497,7 +567,7 @@ func endOf(at stripe.Payout) payout.Failure {
 // ReverseTransfer takes back what was transferred for a payout that failed. The money is the payee's
 // again with it, and not before.
 func (s *StripePayouts) ReverseTransfer(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
-	return s.move(ctx, in, func(ctx context.Context, p payout.Payout) (instead, error) {
+	return s.move(ctx, in, workflows.ActivityReverseTransfer, func(ctx context.Context, p payout.Payout) (instead, error) {
 		err := s.writer.do(ctx, s.reversal(p))
 		if failure, refused := refusalOf(err); refused { // the account has spent it, or is closed
 			return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, "reversal_refused: "+failure.Code) })
@@ -517,6 +587,7 @@ func (s *StripePayouts) reversal(p payout.Payout) write {
 	return write{
 		operation: operation(opReversal, p.ID),
 		money:     true,
+		admit:     admit(p.ID, workflows.ActivityReverseTransfer),
 		params:    reversalRequest{Transfer: p.TransferID, Amount: p.Net.Minor},
 		send: func(ctx context.Context, request provider.Request) (string, error) {
 			var frozen reversalRequest

@@ -119,7 +119,7 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 		return &config.UsageError{Err: err}
 	}
 	subscriptions := subscription.NewStore(pool, c.Plans, changes, workflows.SyncSubscriptions)
-	inbox := webhook.NewInbox(pool, subscriptions, notifier.Notify)
+	inbox := webhook.NewInbox(pool, subscriptions, webhook.Work{LookAtPayout: workflows.LookAtPayout, CheckAccount: workflows.CheckAccount}, notifier.Notify)
 	webhooks, err := c.webhooks(inbox, t.Webhooks)
 	if err != nil {
 		return err

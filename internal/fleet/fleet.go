@@ -29,6 +29,8 @@ const (
 	StripeKey   = simulator.DefaultStripeKey
 	// StripeWebhookSecret is what the fleet's Stripe signs events with.
 	StripeWebhookSecret = "whsec_of_the_local_fleet" //nolint:gosec // of a simulated Stripe
+	// StripeConnectSecret is the same for the events of connected accounts.
+	StripeConnectSecret = "whsec_of_the_local_fleets_accounts" //nolint:gosec // of a simulated Stripe
 )
 
 // Options says which fleet to start.
@@ -155,6 +157,7 @@ func (f *Fleet) StartServe(ctx context.Context) (err error) {
 			"HOLDFAST_OPERATOR_KEYS=operator:"+OperatorKey,
 			"STRIPE_SECRET_KEY="+StripeKey, // for its mode: serve calls nobody
 			"STRIPE_WEBHOOK_SECRET="+StripeWebhookSecret,
+			"STRIPE_CONNECT_WEBHOOK_SECRET="+StripeConnectSecret,
 			"PAYPAL_WEBHOOK_ID="+f.Simulator.PayPal().WebhookID(),
 			"PAYPAL_CERT_HOSTS="+f.Simulator.PayPal().CertificateHost(),
 			"PAYPAL_CERT_CA_FILE="+f.payPalCA(),
@@ -181,7 +184,7 @@ func (f *Fleet) writePayPalCA() error {
 // deliverWebhooks has the simulated providers tell starter serve what happens there.
 func (f *Fleet) deliverWebhooks() error {
 	return errors.Join(
-		f.Simulator.SetStripeWebhook(simulator.StripeWebhook{URL: f.URL() + "/webhooks/stripe", Secrets: []string{StripeWebhookSecret}}),
+		f.Simulator.SetStripeWebhook(simulator.StripeWebhook{URL: f.URL() + "/webhooks/stripe", Secrets: []string{StripeWebhookSecret}, ConnectSecrets: []string{StripeConnectSecret}}),
 		f.Simulator.SetPayPalWebhook(f.URL()+"/webhooks/paypal"),
 	)
 }

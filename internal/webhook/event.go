@@ -22,13 +22,26 @@ type Event struct {
 	Account string
 	// Subject is whom it is about at the provider, such as cus_… or I-…; empty when it names nobody.
 	Subject string
-	// Matters says that the event may have changed what we know of its subject.
-	Matters bool
+	// About is what of its subject may have changed; empty when it is of no interest.
+	About Topic
 	// OccurredAt is the provider's time; nil when it tells none.
 	OccurredAt *time.Time
 	// Payload is the body as it arrived.
 	Payload []byte
 }
+
+// Topic is what an event may have changed.
+type Topic string
+
+// The topics.
+const (
+	Subscriptions Topic = "subscriptions" // of a customer
+	Payouts       Topic = "payouts"       // one payout
+	Accounts      Topic = "accounts"      // a connected account
+)
+
+// matters says that somebody is to look at what the event is about.
+func (e Event) matters() bool { return e.About != "" && e.Subject != "" }
 
 // token is what ids and types are made of. What is longer or has something else in it is not the
 // provider's, and could not be stored as text or shown to people.

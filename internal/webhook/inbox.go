@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/subscription"
@@ -24,7 +25,7 @@ type Effect string
 
 // The effects of events.
 const (
-	Sync      Effect = "sync"      // its customer's state was marked to be read again
+	Sync      Effect = "sync"      // whom or what it is about is to be looked at
 	Unknown   Effect = "unknown"   // its subject is nobody's here
 	Dismissed Effect = "dismissed" // its subject is nobody's here, and a person said that it shall be
 	Ignored   Effect = "ignored"   // it is of no interest
@@ -44,6 +45,7 @@ const (
 type Inbox struct {
 	pool          *pgxpool.Pool
 	subscriptions *subscription.Store
+	work          Work
 	notify        func()
 	turns         chan struct{}
 
@@ -59,9 +61,15 @@ type letter struct {
 	err    error
 }
 
+// Work is what is handed over to be looked at, once for each cause.
+type Work struct {
+	LookAtPayout func(payoutID, cause string) outbox.Message
+	CheckAccount func(payeeID, cause string) outbox.Message
+}
+
 // NewInbox makes an inbox. notify is called after messages were committed to the outbox.
-func NewInbox(pool *pgxpool.Pool, subscriptions *subscription.Store, notify func()) *Inbox {
-	return &Inbox{pool: pool, subscriptions: subscriptions, notify: notify, turns: make(chan struct{}, commits)}
+func NewInbox(pool *pgxpool.Pool, subscriptions *subscription.Store, work Work, notify func()) *Inbox {
+	return &Inbox{pool: pool, subscriptions: subscriptions, work: work, notify: notify, turns: make(chan struct{}, commits)}
 }
 
 // Put stores an event, durably. With an error it may be stored or not; when it comes again, it counts
@@ -161,15 +169,46 @@ func (i *Inbox) storeOf(ctx context.Context, tx pgx.Tx, p provider.Name, letters
 	if err != nil {
 		return err
 	}
-	var marked []string
+	var news []Event
 	for _, l := range letters {
 		switch {
 		case !added[l.event.ID]:
 			l.effect = Duplicate
 		case l.effect == Sync:
-			marked = append(marked, owners[l.event.Subject]...)
+			news = append(news, l.event)
 		}
 		delete(added, l.event.ID) // the same event may be there twice
+	}
+	return i.tell(ctx, tx, p, news, owners)
+}
+
+// tell has somebody look at what new events are about.
+func (i *Inbox) tell(ctx context.Context, tx pgx.Tx, p provider.Name, news []Event, owners owners) error {
+	var (
+		marked []string
+		batch  pgx.Batch
+	)
+	for _, e := range news {
+		for _, o := range owners[e.topical()] {
+			var message outbox.Message
+			switch e.About {
+			case Subscriptions:
+				marked = append(marked, o.customerID)
+				continue
+			case Payouts:
+				message = i.work.LookAtPayout(o.payoutID, "event/"+e.ID)
+			case Accounts:
+				message = i.work.CheckAccount(o.customerID, "event/"+e.ID)
+			}
+			if err := outbox.Queue(&batch, message); err != nil {
+				return err
+			}
+		}
+	}
+	if batch.Len() > 0 {
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return fmt.Errorf("hand over what is to be looked at: %w", err)
+		}
 	}
 	if len(marked) == 0 {
 		return nil
@@ -177,11 +216,11 @@ func (i *Inbox) storeOf(ctx context.Context, tx pgx.Tx, p provider.Name, letters
 	return i.subscriptions.Mark(ctx, tx, p, subscription.ByEvent, marked...)
 }
 
-func effectOf(e Event, owners map[string][]string, dismissed map[string]bool) Effect {
+func effectOf(e Event, owners owners, dismissed map[string]bool) Effect {
 	switch {
-	case !e.Matters:
+	case !e.matters():
 		return Ignored
-	case len(owners[e.Subject]) > 0:
+	case len(owners[e.topical()]) > 0:
 		return Sync
 	case dismissed[e.Subject]:
 		return Dismissed
@@ -190,39 +229,60 @@ func effectOf(e Event, owners map[string][]string, dismissed map[string]bool) Ef
 	}
 }
 
-// ownersOf finds whose subjects are. A PayPal subscription whose owner is still to be confirmed is
-// everybody's who asked for it, behind who has it: they are read, and see.
-func ownersOf(p provider.Name) string {
-	if p == provider.PayPal {
-		return `SELECT subscription_id, customer_id FROM paypal_bindings WHERE subscription_id = ANY($1) AND status <> 'refused'
-			ORDER BY status DESC, asked_at`
-	}
-	return `SELECT stripe_customer_id, id FROM customers WHERE stripe_customer_id = ANY($1)`
+// topical is a subject, and what of it an event is about.
+type topical struct {
+	about   Topic
+	subject string
 }
 
-// findOwners gives the customers of those subjects that have some.
-func findOwners(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter) (map[string][]string, error) {
-	owners := map[string][]string{}
-	var subjects []string
+func (e Event) topical() topical { return topical{e.About, e.Subject} }
+
+// owners are whose subjects are, or what of ours they are.
+type owners map[topical][]owner
+
+// owner is a customer, and the payout of theirs, if the subject is one.
+type owner struct{ customerID, payoutID string }
+
+// ownersOf finds the owners of subjects. A PayPal subscription whose owner is still to be confirmed is
+// everybody's who asked for it, behind who has it: they are read, and see.
+func ownersOf(p provider.Name, about Topic) string {
+	switch {
+	case about == Payouts:
+		return `SELECT provider_payout_id, payee_id, id FROM payouts WHERE provider_payout_id = ANY($1)`
+	case about == Accounts:
+		return `SELECT stripe_account_id, id, '' FROM payees WHERE stripe_account_id = ANY($1)`
+	case p == provider.PayPal:
+		return `SELECT subscription_id, customer_id, '' FROM paypal_bindings WHERE subscription_id = ANY($1) AND status <> 'refused'
+			ORDER BY status DESC, asked_at`
+	default:
+		return `SELECT stripe_customer_id, id, '' FROM customers WHERE stripe_customer_id = ANY($1)`
+	}
+}
+
+// findOwners finds the owners of those subjects that have some.
+func findOwners(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter) (owners, error) {
+	found, subjects := owners{}, map[Topic][]string{}
 	for _, l := range letters {
-		if l.event.Matters && !slices.Contains(subjects, l.event.Subject) {
-			subjects = append(subjects, l.event.Subject)
+		if e := l.event; e.matters() && !slices.Contains(subjects[e.About], e.Subject) {
+			subjects[e.About] = append(subjects[e.About], e.Subject)
 		}
 	}
-	if len(subjects) == 0 {
-		return owners, nil
+	for about, of := range subjects {
+		if err := found.add(ctx, tx, p, about, of); err != nil {
+			return nil, err
+		}
 	}
-	return owners, addOwners(ctx, tx, p, subjects, owners)
+	return found, nil
 }
 
-func addOwners(ctx context.Context, tx pgx.Tx, p provider.Name, subjects []string, owners map[string][]string) error {
-	rows, err := tx.Query(ctx, ownersOf(p), subjects)
+func (all owners) add(ctx context.Context, tx pgx.Tx, p provider.Name, about Topic, subjects []string) error {
+	rows, err := tx.Query(ctx, ownersOf(p, about), subjects)
 	if err != nil {
 		return fmt.Errorf("find whom they are about: %w", err)
 	}
-	var subject, customerID string
-	_, err = pgx.ForEachRow(rows, []any{&subject, &customerID}, func() error {
-		owners[subject] = append(owners[subject], customerID)
+	of, o := topical{about: about}, owner{}
+	_, err = pgx.ForEachRow(rows, []any{&of.subject, &o.customerID, &o.payoutID}, func() error {
+		all[of] = append(all[of], o)
 		return nil
 	})
 	if err != nil {
@@ -233,11 +293,13 @@ func addOwners(ctx context.Context, tx pgx.Tx, p provider.Name, subjects []strin
 
 // meetStrangers looks again for those subjects that seem to be nobody's, now that none of them can
 // become somebody's unseen, and tells which of them were dismissed.
-func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter, owners map[string][]string) (map[string]bool, error) {
+func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter, owners owners) (map[string]bool, error) {
 	var strangers []string
+	topics := map[Topic][]string{}
 	for _, l := range letters {
-		if l.event.Matters && owners[l.event.Subject] == nil {
-			strangers = append(strangers, l.event.Subject)
+		if e := l.event; e.matters() && owners[e.topical()] == nil {
+			strangers = append(strangers, e.Subject)
+			topics[e.About] = append(topics[e.About], e.Subject)
 		}
 	}
 	dismissed := map[string]bool{}
@@ -249,8 +311,10 @@ func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, l
 	if err := subscription.LockSubjects(ctx, tx, p, strangers...); err != nil {
 		return nil, err
 	}
-	if err := addOwners(ctx, tx, p, strangers, owners); err != nil {
-		return nil, err
+	for about, of := range topics {
+		if err := owners.add(ctx, tx, p, about, of); err != nil {
+			return nil, err
+		}
 	}
 	rows, err := tx.Query(ctx, `SELECT DISTINCT subject FROM webhook_events
 		WHERE provider = $1 AND subject = ANY($2) AND effect = 'dismissed'`, p, strangers)
@@ -268,7 +332,7 @@ func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, l
 }
 
 // insert stores events, and gives the ids of those that were not there before.
-func insert(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter, owners map[string][]string) (map[string]bool, error) {
+func insert(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter, owners owners) (map[string]bool, error) {
 	var (
 		n                                = len(letters)
 		ids, types, accounts             = make([]string, n), make([]string, n), make([]string, n)
@@ -280,7 +344,7 @@ func insert(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter, 
 		ids[k], types[k], accounts[k], subjects[k], effects[k] = e.ID, e.Type, e.Account, e.Subject, string(l.effect)
 		occurred[k], theirBody[k] = e.OccurredAt, e.Payload
 		if l.effect == Sync {
-			customerIDs[k] = &owners[e.Subject][0]
+			customerIDs[k] = &owners[e.topical()][0].customerID
 		}
 	}
 	rows, err := tx.Query(ctx, `INSERT INTO webhook_events (provider, event_id, type, account, subject, effect, customer_id, occurred_at, payload)

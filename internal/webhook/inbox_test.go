@@ -18,7 +18,7 @@ import (
 
 func about(id, subject string) webhook.Event {
 	return webhook.Event{
-		Provider: provider.Stripe, ID: id, Type: "invoice.paid", Subject: subject, Matters: subject != "", Payload: []byte("{}"),
+		Provider: provider.Stripe, ID: id, Type: "invoice.paid", Subject: subject, About: webhook.Subscriptions, Payload: []byte("{}"),
 	}
 }
 
@@ -270,4 +270,37 @@ func TestOldEventsAreDeleted(t *testing.T) {
 		require.Equal(t, want, deleted)
 	}
 	require.Equal(t, 2, o.count(t, `SELECT count(*) FROM webhook_events`))
+}
+
+// payee makes a payee with a connected account, and a payout that Stripe knows.
+func (o office) payee(t *testing.T, id, account, payoutID, atStripe string) {
+	t.Helper()
+	o.customer(t, id, "")
+	o.exec(t, `INSERT INTO payees (id, email, country, currency, rail, stripe_account_id, schedule, content_hash)
+		VALUES ($1, 'x@example.com', 'US', 'usd', 'stripe', $2, 'weekly', '')`, id, account)
+	o.exec(t, `INSERT INTO payout_runs (date, cause) VALUES ('2026-11-20', 'schedule')`)
+	o.exec(t, `INSERT INTO payouts (id, payee_id, kind, run_date, method, currency, gross, fee, net, period_end, due_date, stripe_account_id, destination_id)
+		VALUES ($1, $2, 'scheduled', '2026-11-20', 'stripe_standard', 'usd', 100, 0, 100, '2026-11-13', '2026-11-20', $3, 'ba_1')`, payoutID, id, account)
+	o.exec(t, `UPDATE payouts SET state = 'sending', transfer_id = 'tr_1', provider_payout_id = $2 WHERE id = $1`, payoutID, atStripe)
+}
+
+func TestEventsOfPayoutsAndAccountsHaveThemLookedAt(t *testing.T) {
+	t.Parallel()
+	o := setupInbox(t)
+	const payoutID = "po_000000000000000000000001"
+	o.payee(t, "u_1", "acct_1", payoutID, "po_1")
+	ofPayout, ofStranger := about("evt_1", "po_1"), about("evt_2", "po_of_the_seller")
+	ofPayout.About, ofStranger.About = webhook.Payouts, webhook.Payouts
+	ofAccount := about("evt_3", "acct_1")
+	ofAccount.About = webhook.Accounts
+
+	require.Equal(t, webhook.Sync, o.put(t, ofPayout))
+	require.Equal(t, webhook.Duplicate, o.put(t, ofPayout))
+	require.Equal(t, webhook.Unknown, o.put(t, ofStranger), "a payout on the account that is not ours is for a person")
+	require.Equal(t, webhook.Sync, o.put(t, ofAccount))
+
+	require.Equal(t, 1, o.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'payout/' || $1 AND message ->> 'signal' = 'provider_event'`, payoutID))
+	require.Equal(t, 1, o.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'account-check/u_1'`))
+	require.Equal(t, 2, o.count(t, `SELECT count(*) FROM webhook_events WHERE customer_id = 'u_1'`))
+	require.Equal(t, 0, o.count(t, `SELECT count(*) FROM subscription_syncs`))
 }

@@ -57,11 +57,10 @@ func readPayPal(body []byte) (Event, error) {
 	}
 	switch {
 	case strings.HasPrefix(read.EventType, payPalSubscriptions):
-		e.Subject = subjectOf(textIn(read.Resource, "id"))
+		e.About, e.Subject = Subscriptions, subjectOf(textIn(read.Resource, "id"))
 	case strings.HasPrefix(read.EventType, payPalSales): // a payment that is no subscription's names none
-		e.Subject = subjectOf(textIn(read.Resource, "billing_agreement_id"))
+		e.About, e.Subject = Subscriptions, subjectOf(textIn(read.Resource, "billing_agreement_id"))
 	}
-	e.Matters = e.Subject != ""
 	return e, nil
 }
 

@@ -41,7 +41,7 @@ func TestPayPalTellsWhomAnEventIsAbout(t *testing.T) {
 			require.Equal(t, provider.PayPal, e.Provider)
 			require.Equal(t, "WH-1", e.ID)
 			require.Equal(t, c.subject, e.Subject)
-			require.Equal(t, c.subject != "", e.Matters)
+			require.Equal(t, c.subject != "", e.About != "" && e.Subject != "")
 		})
 	}
 }

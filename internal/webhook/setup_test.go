@@ -33,7 +33,7 @@ func setupInbox(t *testing.T) office {
 	t.Helper()
 	pool := postgrestest.New(t)
 	subscriptions := subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions)
-	return office{webhook.NewInbox(pool, subscriptions, func() {}), pool, subscriptions}
+	return office{webhook.NewInbox(pool, subscriptions, webhook.Work{LookAtPayout: workflows.LookAtPayout, CheckAccount: workflows.CheckAccount}, func() {}), pool, subscriptions}
 }
 
 func (o office) exec(t *testing.T, sql string, args ...any) {

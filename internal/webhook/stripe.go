@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	stripewebhook "github.com/stripe/stripe-go/v76/webhook"
@@ -73,7 +74,7 @@ func (s *Stripe) Read(_ context.Context, header http.Header, body []byte) (Event
 		if !connect {
 			return Event{}, fmt.Errorf("%w: livemode is %t", ErrMode, livemode)
 		}
-		e.Matters = false
+		e.About = ""
 	}
 	return e, nil
 }
@@ -146,16 +147,19 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 		at := time.Unix(read.Created, 0).UTC()
 		e.OccurredAt = &at
 	}
-	if !changesSubscriptions(read.Type) {
-		return e, read.Livemode, nil
+	switch {
+	case changesSubscriptions(read.Type):
+		e.About, e.Subject = Subscriptions, subjectOf(stripeCustomer(read.Data.Object))
+		if e.Account != "" {
+			// The customers of a connected account are its own, and nobody's here: the account is whom a
+			// person would have to look at.
+			e.Subject = e.Account
+		}
+	case e.Account != "" && strings.HasPrefix(read.Type, "payout."):
+		e.About, e.Subject = Payouts, subjectOf(textIn(read.Data.Object, "id"))
+	case e.Account != "" && (read.Type == "account.updated" || strings.HasPrefix(read.Type, "account.external_account.")):
+		e.About, e.Subject = Accounts, e.Account
 	}
-	// The customers of a connected account are its own, and nobody's here: the account is whom a
-	// person would have to look at.
-	e.Subject = e.Account
-	if e.Subject == "" {
-		e.Subject = subjectOf(stripeCustomer(read.Data.Object))
-	}
-	e.Matters = e.Subject != ""
 	return e, read.Livemode, nil
 }
 

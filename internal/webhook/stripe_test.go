@@ -66,7 +66,7 @@ func TestStripeTellsWhomAnEventIsAbout(t *testing.T) {
 			require.Equal(t, "evt_1", e.ID)
 			require.Equal(t, c.eventType, e.Type)
 			require.Equal(t, c.subject, e.Subject)
-			require.Equal(t, c.subject != "", e.Matters)
+			require.Equal(t, c.subject != "", e.About != "" && e.Subject != "")
 			require.Equal(t, time.Unix(1700000000, 0).UTC(), *e.OccurredAt)
 			require.Equal(t, body, e.Payload)
 		})
@@ -133,12 +133,12 @@ func TestStripeEventsOfTheOtherMode(t *testing.T) {
 	// Stripe sends the test events of connected accounts to live endpoints too.
 	e, err := setupStripe(t, nil).Read(t.Context(), stripeHeader(body, time.Now(), connectSecret), body)
 	require.NoError(t, err)
-	require.False(t, e.Matters)
+	require.Empty(t, e.About)
 
 	unknown := setupStripe(t, func(cfg *webhook.StripeConfig) { cfg.Livemode = nil })
 	e, err = unknown.Read(t.Context(), stripeHeader(body, time.Now(), secret), body)
 	require.NoError(t, err)
-	require.True(t, e.Matters, "without a key, the mode is not known to be wrong")
+	require.Equal(t, webhook.Subscriptions, e.About, "without a key, the mode is not known to be wrong")
 }
 
 func TestStripeEventsOfConnectedAccountsAreAboutTheAccount(t *testing.T) {
@@ -150,6 +150,28 @@ func TestStripeEventsOfConnectedAccountsAreAboutTheAccount(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "acct_1", e.Account)
 	require.Equal(t, "acct_1", e.Subject)
+}
+
+func TestStripeEventsOfPayoutsAndAccounts(t *testing.T) {
+	t.Parallel()
+	for eventType, want := range map[string]struct {
+		about   webhook.Topic
+		subject string
+	}{
+		"payout.paid":                      {webhook.Payouts, "po_1"},
+		"payout.failed":                    {webhook.Payouts, "po_1"},
+		"account.updated":                  {webhook.Accounts, "acct_1"},
+		"account.external_account.updated": {webhook.Accounts, "acct_1"},
+		"transfer.created":                 {"", ""},
+	} {
+		body := bytes.Replace(stripeEvent(eventType, `"id": "po_1"`), []byte(`{"id"`), []byte(`{"account": "acct_1", "id"`), 1)
+
+		e, err := setupStripe(t, nil).Read(t.Context(), stripeHeader(body, time.Now(), connectSecret), body)
+
+		require.NoError(t, err)
+		require.Equal(t, want.about, e.About, eventType)
+		require.Equal(t, want.subject, e.Subject, eventType)
+	}
 }
 
 func TestStripeSignsWhatIsNoEvent(t *testing.T) {
@@ -220,6 +242,5 @@ func FuzzStripe(f *testing.F) {
 			require.LessOrEqual(t, len(text), 256)
 			require.NotContains(t, text, "\x00")
 		}
-		require.True(t, e.Subject != "" || !e.Matters)
 	})
 }

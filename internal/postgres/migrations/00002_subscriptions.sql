@@ -15,7 +15,7 @@ CREATE TABLE webhook_events (
     -- The customer whose state was marked to be read again. No foreign key: customers are never
     -- deleted, and the check would lock a row for every event.
     customer_id text,
-    -- sync: a customer was marked. unknown: the subject is nobody's here. dismissed: it is, and a
+    -- sync: whom or what it is about is looked at. unknown: the subject is nobody's here. dismissed: it is, and a
     -- person said that it shall be. ignored: of no interest.
     effect      text NOT NULL CHECK (effect IN ('sync', 'unknown', 'ignored', 'dismissed')),
     payload     bytea NOT NULL,
