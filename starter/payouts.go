@@ -255,20 +255,34 @@ func describeSwitch(w io.Writer, s apiclient.PayoutsSwitch) {
 
 // describeRun tells how far a run is and what its payouts come to.
 func describeRun(w io.Writer, r apiclient.PayoutRun) {
-	fmt.Fprintf(w, "run\t%s\nstate\t%s\nstarted\t%s by %s\n", r.Date, r.State, r.StartedAt.UTC().Format(time.RFC3339), startedBy(r))
+	fmt.Fprintf(w, "run\t%s\nstate\t%s\nstarted\t%s by %s\n", r.Date, runState(r), r.StartedAt.UTC().Format(time.RFC3339), startedBy(r))
 	fmt.Fprintf(w, "computed\t%s\nended\t%s\napproved by\t%s\nnote\t%s\nworkflow\t%s\n",
 		moment(r.ComputedAt), moment(r.EndedAt), orNone(r.ApprovedBy), orNone(r.Note), r.WorkflowID)
-	if len(r.Totals) == 0 {
-		fmt.Fprintln(w, "\nIt has no payouts.")
-		return
-	}
-	fmt.Fprintln(w, "\nSTATUS\tPAYOUTS\tGROSS\tFEE\tNET")
-	for _, t := range r.Totals {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", t.Status, t.Count, t.Gross, t.Fee, t.Net)
+	describeTotals(w, r.Totals)
+	for _, m := range r.Missing {
+		fmt.Fprintf(w, "\nThe platform lacks %s at %s: %d payouts wait for the next run.\n", m.Amount, m.Provider, m.Payouts)
 	}
 	if r.State == "awaiting_approval" {
 		fmt.Fprintf(w, "\nIt waits for approval: starter payouts approve %s\n", r.Date)
 	}
+}
+
+func describeTotals(w io.Writer, totals []apiclient.PayoutTotal) {
+	if len(totals) == 0 {
+		fmt.Fprintln(w, "\nIt has no payouts.")
+		return
+	}
+	fmt.Fprintln(w, "\nSTATUS\tPAYOUTS\tGROSS\tFEE\tNET")
+	for _, t := range totals {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", t.Status, t.Count, t.Gross, t.Fee, t.Net)
+	}
+}
+
+func runState(r apiclient.PayoutRun) string {
+	if r.ResumesTo == "" {
+		return r.State
+	}
+	return r.State + " while " + r.ResumesTo
 }
 
 func startedBy(r apiclient.PayoutRun) string {
@@ -281,6 +295,9 @@ func startedBy(r apiclient.PayoutRun) string {
 // describePayout tells what is known of a payout, and how it came there.
 func describePayout(w io.Writer, p apiclient.Payout) {
 	fmt.Fprintf(w, "payout\t%s\npayee\t%s\nstatus\t%s since %s\nkind\t%s\n", p.ID, p.PayeeID, p.Status, p.StatusSince.UTC().Format(time.RFC3339), kindOf(p))
+	if p.Ending != "" {
+		fmt.Fprintf(w, "ends as\t%s, once the money is back\n", p.Ending)
+	}
 	fmt.Fprintf(w, "method\t%s\namount\t%s, fee %s, paid out %s\ncovers earnings through\t%s\n", p.Method, p.Gross, p.Fee, p.Net, p.PeriodEnd)
 	fmt.Fprintf(w, "transfer\t%s\npayout there\t%s\narrives\t%s\n",
 		orNone(p.Provider.TransferID), orNone(p.Provider.PayoutID), orNone(p.Provider.ArrivalDate))
@@ -297,6 +314,8 @@ func kindOf(p apiclient.Payout) string {
 	switch {
 	case p.RetryOf != "":
 		return p.Kind + " of " + p.RetryOf
+	case p.RequestID != "":
+		return p.Kind + ", request " + p.RequestID
 	case p.RunDate != "":
 		return p.Kind + ", run of " + p.RunDate
 	default:

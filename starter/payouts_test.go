@@ -135,16 +135,19 @@ func TestARunIsShownWithWhatItComesTo(t *testing.T) {
 	usd := func(minor int64) money.Amount { return money.New(minor, "usd") }
 	run := apiclient.PayoutRun{
 		Date: "2026-11-20", State: "awaiting_approval", Cause: "schedule",
-		Totals: []apiclient.PayoutTotal{{Status: "planned", Count: 3, Gross: usd(30000), Fee: usd(292), Net: usd(29708)}},
+		Missing: []apiclient.MissingFunds{{Provider: "stripe", Amount: usd(71234), Payouts: 2}},
+		Totals:  []apiclient.PayoutTotal{{Status: "planned", Count: 3, Gross: usd(30000), Fee: usd(292), Net: usd(29708)}},
 	}
 	var out bytes.Buffer
 	describeRun(&out, run)
 	require.Contains(t, out.String(), "planned\t3\t300.00 USD\t2.92 USD\t297.08 USD\n")
 	require.Contains(t, out.String(), "by schedule\n")
+	require.Contains(t, out.String(), "lacks 712.34 USD at stripe: 2 payouts wait")
 	require.Contains(t, out.String(), "starter payouts approve 2026-11-20")
 
 	out.Reset()
-	describeRun(&out, apiclient.PayoutRun{Date: "2026-11-20", State: "ended", Cause: "operator", Actor: "olga"})
+	describeRun(&out, apiclient.PayoutRun{Date: "2026-11-20", State: "paused", ResumesTo: "paying", Cause: "operator", Actor: "olga"})
+	require.Contains(t, out.String(), "paused while paying\n")
 	require.Contains(t, out.String(), "by olga\n")
 	require.Contains(t, out.String(), "no payouts")
 	require.NotContains(t, out.String(), "approve 2026")
@@ -164,9 +167,16 @@ func TestAPayoutIsShownWithHowItCameThere(t *testing.T) {
 	require.Contains(t, out.String(), "scheduled, run of 2026-11-20\n")
 	require.Contains(t, out.String(), "2026-11-20T08:00:00Z\tplanned\theld\tolga\tno answer\n")
 	require.NotContains(t, out.String(), "failure")
+	require.NotContains(t, out.String(), "ends as")
 
 	out.Reset()
-	payout.Kind, payout.RunDate, payout.RetryOf = "retry", "", "po_0"
+	payout.Kind, payout.RunDate, payout.RequestID, payout.Ending = "manual", "", "m_1", "failed"
+	describePayout(&out, payout)
+	require.Contains(t, out.String(), "manual, request m_1\n")
+	require.Contains(t, out.String(), "ends as\tfailed, once the money is back\n")
+
+	out.Reset()
+	payout.Kind, payout.RequestID, payout.RetryOf = "retry", "", "po_0"
 	listPayouts(&out, []apiclient.Payout{payout})
 	require.Contains(t, out.String(), "po_1\theld\t2026-11-20T08:00:00Z\tretry of po_0\tstripe_instant\t100.00 USD\t2.92 USD\t97.08 USD\n")
 	out.Reset()
@@ -183,4 +193,13 @@ func TestASwitchThatIsOffSaysWhatStops(t *testing.T) {
 	out.Reset()
 	describeSwitch(&out, apiclient.PayoutsSwitch{Enabled: true})
 	require.Contains(t, out.String(), "payouts\ton\n")
+}
+
+func TestWhatWaitsSaysWhichCommandEndsIt(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "starter payouts resolve po_1 paid|failed", toResolve(apiclient.Attention{Kind: "held_payout", PayoutID: "po_1", CustomerID: "u_1"}))
+	require.Equal(t, "starter payouts approve 2026-11-20", toResolve(apiclient.Attention{Kind: "unapproved_payout_run", RunDate: "2026-11-20"}))
+	require.Equal(t, "add money", toResolve(apiclient.Attention{Kind: "payout_funds", RunDate: "2026-11-20", Detail: "add money"}))
+	require.Equal(t, "starter ops retry|skip u_1 promo_code", toResolve(apiclient.Attention{Kind: "step", CustomerID: "u_1", Step: "promo_code"}))
+	require.Equal(t, "starter ops redeliver 7", toResolve(apiclient.Attention{Kind: "undelivered_change", CustomerID: "u_1", ChangeSeq: 7}))
 }

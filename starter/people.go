@@ -166,20 +166,25 @@ func (c *attentionCommand) Run(ctx context.Context) error {
 		fmt.Fprintln(w, "SINCE\tKIND\tABOUT\tSTEP\tLAST ERROR\tTO RESOLVE")
 		for _, i := range items {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", i.Since.UTC().Format(time.RFC3339), i.Kind,
-				cmp.Or(i.CustomerID, i.Subject, i.WorkflowID), orNone(i.Step), orNone(i.LastError), toResolve(i))
+				cmp.Or(i.PayoutID, i.CustomerID, i.Subject, i.WorkflowID), orNone(i.Step), orNone(i.LastError), toResolve(i))
 		}
 	})
 }
 
 // toResolve says what ends a wait.
 func toResolve(i apiclient.Attention) string {
-	if i.ChangeSeq != 0 {
+	switch {
+	case i.ChangeSeq != 0:
 		return fmt.Sprintf("starter ops redeliver %d", i.ChangeSeq)
-	}
-	if i.Step != "" && i.CustomerID != "" {
+	case i.Kind == "held_payout":
+		return fmt.Sprintf("starter payouts resolve %s paid|failed", i.PayoutID)
+	case i.Kind == "unapproved_payout_run":
+		return "starter payouts approve " + i.RunDate
+	case i.Step != "" && i.CustomerID != "":
 		return fmt.Sprintf("starter ops retry|skip %s %s", i.CustomerID, i.Step)
+	default:
+		return i.Detail
 	}
-	return i.Detail
 }
 
 type providersCommand struct{ api }

@@ -94,6 +94,8 @@ type Attention struct {
 	Step       string    `json:"step"`
 	Provider   string    `json:"provider"`
 	ChangeSeq  int64     `json:"change_seq"`
+	PayoutID   string    `json:"payout_id"`
+	RunDate    string    `json:"run_date"`
 	LastError  string    `json:"last_error"`
 	Since      time.Time `json:"since"`
 }

@@ -15,6 +15,7 @@ type Payout struct {
 	PayeeID     string       `json:"payee_id"`
 	Kind        string       `json:"kind"`
 	RunDate     string       `json:"run_date,omitempty"`
+	RequestID   string       `json:"request_id,omitempty"`
 	RetryOf     string       `json:"retry_of,omitempty"`
 	Part        int          `json:"part"`
 	Attempt     int          `json:"attempt"`
@@ -23,12 +24,15 @@ type Payout struct {
 	Fee         money.Amount `json:"fee"`
 	Net         money.Amount `json:"net"`
 	PeriodEnd   string       `json:"period_end"`
+	DueDate     string       `json:"due_date"`
 	Status      string       `json:"status"`
 	StatusSince time.Time    `json:"status_since"`
+	Ending      string       `json:"ending,omitempty"`
 	Provider    struct {
 		AccountID   string `json:"account_id,omitempty"`
 		TransferID  string `json:"transfer_id,omitempty"`
 		PayoutID    string `json:"payout_id,omitempty"`
+		ReversalID  string `json:"reversal_id,omitempty"`
 		BatchID     string `json:"batch_id,omitempty"`
 		ItemID      string `json:"item_id,omitempty"`
 		ArrivalDate string `json:"arrival_date,omitempty"`
@@ -69,17 +73,27 @@ type RequestedPayout struct {
 
 // PayoutRun is the run of a date.
 type PayoutRun struct {
-	Date       string        `json:"date"`
-	State      string        `json:"state"`
-	Cause      string        `json:"cause"`
-	Actor      string        `json:"actor,omitempty"`
-	ApprovedBy string        `json:"approved_by,omitempty"`
-	Note       string        `json:"note,omitempty"`
-	WorkflowID string        `json:"workflow_id"`
-	StartedAt  time.Time     `json:"started_at"`
-	ComputedAt *time.Time    `json:"computed_at,omitempty"`
-	EndedAt    *time.Time    `json:"ended_at,omitempty"`
-	Totals     []PayoutTotal `json:"totals"`
+	Date       string         `json:"date"`
+	State      string         `json:"state"`
+	ResumesTo  string         `json:"resumes_to,omitempty"`
+	Cause      string         `json:"cause"`
+	Actor      string         `json:"actor,omitempty"`
+	ApprovedBy string         `json:"approved_by,omitempty"`
+	Note       string         `json:"note,omitempty"`
+	WorkflowID string         `json:"workflow_id"`
+	StartedAt  time.Time      `json:"started_at"`
+	ComputedAt *time.Time     `json:"computed_at,omitempty"`
+	EndedAt    *time.Time     `json:"ended_at,omitempty"`
+	Looked     int            `json:"looked"`
+	Totals     []PayoutTotal  `json:"totals"`
+	Missing    []MissingFunds `json:"missing"`
+}
+
+// MissingFunds is what the platform lacked at a provider, so that somebody waits for the next run.
+type MissingFunds struct {
+	Provider string       `json:"provider"`
+	Amount   money.Amount `json:"amount"`
+	Payouts  int          `json:"payouts"`
 }
 
 // PayoutTotal is what a run's payouts in one state come to, in one currency.
