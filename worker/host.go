@@ -144,6 +144,8 @@ func (h host) stripeWorker(queue string) worker.Worker {
 	register(w, workflows.ActivitySendPayout, moves.SendPayout)
 	register(w, workflows.ActivityReadPayout, moves.ReadPayout)
 	register(w, workflows.ActivityReverseTransfer, moves.ReverseTransfer)
+	register(w, workflows.ActivityCancelPayout, moves.CancelPayout)
+	register(w, workflows.ActivityResolvePayout, moves.ResolvePayout)
 	var probe func(context.Context) error
 	if h.stripe != nil {
 		probe = h.stripe.Probe

@@ -164,6 +164,15 @@ func latestRequest(ctx context.Context, db postgres.DB, o Operation) (Request, e
 	return request, err
 }
 
+// IsUnknown says whether a request of the operation was sent of which it is not known what came of it.
+func (*Requests) IsUnknown(ctx context.Context, db postgres.DB, o Operation) (bool, error) {
+	latest, err := latestRequest(ctx, db, o)
+	if err != nil {
+		return false, fmt.Errorf("%s: see whether its outcome is known: %w", o, err)
+	}
+	return latest.Outcome == OutcomeOpen && latest.FirstSentAt != nil, nil
+}
+
 // insertRequest stores an epoch, unless somebody else has just stored one.
 func insertRequest(ctx context.Context, db postgres.DB, o Operation, epoch int, params []byte) (_ Request, inserted bool, _ error) {
 	rows, err := db.Query(ctx, `INSERT INTO provider_requests (idempotency_key, provider, operation, subject, epoch, params)
