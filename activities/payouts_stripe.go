@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,7 @@ const (
 	fundingPatience = 3 * 24 * time.Hour // and when it ends without
 	fundsWait       = 30 * time.Second   // for what was transferred to be available on the account,
 	fundsPatience   = 10 * time.Minute   // and when it is taken back
+	moneyBackWait   = time.Hour          // for what did not arrive to be back on the account
 	// freshCheck is how long a look at the destination is good for.
 	freshCheck = 10 * time.Minute
 )
@@ -255,6 +257,13 @@ func (s *StripePayouts) judge(ctx context.Context, p payout.Payout, seen payout.
 
 // problem is why the payout cannot go where it was planned to go.
 func (s *StripePayouts) problem(ctx context.Context, tx pgx.Tx, p payout.Payout, seen payout.Account) (payout.Reason, error) {
+	payee, err := payout.GetPayee(ctx, tx, p.PayeeID)
+	if err != nil {
+		return "", err
+	}
+	if payee.StripeAccountID != p.StripeAccountID { // what is known is of another account by now
+		return payout.BecauseDestinationChanged, nil
+	}
 	facts, err := payout.LoadFactsOf(ctx, tx, p.PayeeID, time.Now())
 	if err != nil {
 		return "", err
@@ -262,11 +271,7 @@ func (s *StripePayouts) problem(ctx context.Context, tx pgx.Tx, p payout.Payout,
 	if problem := facts.Stripe.Problem(p.Net.Currency); problem != "" {
 		return problem, nil
 	}
-	payee, err := payout.GetPayee(ctx, tx, p.PayeeID)
-	if err != nil {
-		return "", err
-	}
-	if payee.StripeAccountID != p.StripeAccountID || seen.ExternalAccountID != p.DestinationID {
+	if seen.ExternalAccountID != p.DestinationID {
 		return payout.BecauseDestinationChanged, nil
 	}
 	if p.Method == payout.MethodInstant {
@@ -360,12 +365,23 @@ func (s *StripePayouts) findTransfer(ctx context.Context, p payout.Payout, reque
 	if err != nil {
 		return "", false, err
 	}
-	for _, t := range transfers {
-		if t.HoldfastPayoutID() == p.ID && t.Amount == p.Net.Minor && t.Currency == string(p.Net.Currency) {
-			return t.ID, true, nil
-		}
+	ours := slices.DeleteFunc(transfers, func(t stripe.Transfer) bool { return t.HoldfastPayoutID() != p.ID })
+	made, found, err := theOne(ours, func(t stripe.Transfer) bool {
+		return t.Amount == p.Net.Minor && t.Currency == string(p.Net.Currency)
+	})
+	return made.ID, found, err
+}
+
+// theOne is what a lost request made, among all that claims to be it. When that is several, or one that
+// is not as it was sent, nothing tells what moved: a person looks.
+func theOne[Object any](claiming []Object, asSent func(Object) bool) (made Object, found bool, err error) {
+	switch {
+	case len(claiming) == 0:
+		return made, false, nil
+	case len(claiming) == 1 && asSent(claiming[0]):
+		return claiming[0], true, nil
 	}
-	return "", false, nil
+	return made, false, &provider.Failure{Provider: provider.Stripe, Class: provider.Held, Code: codeMismatch}
 }
 
 // since is from when on what a request did can have been made.
@@ -457,17 +473,13 @@ func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout) (instead, er
 }
 
 func (s *StripePayouts) payOut(p payout.Payout) write {
-	method := stripe.MethodStandard
-	if p.Method == payout.MethodInstant {
-		method = stripe.MethodInstant
-	}
 	var arrival date.Date
 	return write{
 		operation: operation(opPayout, p.ID),
 		money:     true,
 		admit:     admit(p.ID, workflows.ActivitySendPayout),
 		params: stripe.PayoutRequest{
-			Amount: p.Net.Minor, Currency: string(p.Net.Currency), Method: method, Destination: p.DestinationID,
+			Amount: p.Net.Minor, Currency: string(p.Net.Currency), Method: method(p), Destination: p.DestinationID,
 			PayoutID: p.ID, PayeeID: p.PayeeID,
 		},
 		send: func(ctx context.Context, request provider.Request) (string, error) {
@@ -494,6 +506,14 @@ func (s *StripePayouts) payOut(p payout.Payout) write {
 	}
 }
 
+// method is how a payout travels, in Stripe's words.
+func method(p payout.Payout) string {
+	if p.Method == payout.MethodInstant {
+		return stripe.MethodInstant
+	}
+	return stripe.MethodStandard
+}
+
 func arrivalOf(p stripe.Payout) date.Date {
 	if p.ArrivalDate.IsZero() {
 		return date.Date{}
@@ -507,12 +527,8 @@ func (s *StripePayouts) findPayout(ctx context.Context, p payout.Payout, request
 	if err != nil {
 		return stripe.Payout{}, false, err
 	}
-	for _, m := range made {
-		if m.HoldfastPayoutID() == p.ID && same(p, m) {
-			return m, true, nil
-		}
-	}
-	return stripe.Payout{}, false, nil
+	ours := slices.DeleteFunc(made, func(m stripe.Payout) bool { return m.HoldfastPayoutID() != p.ID })
+	return theOne(ours, func(m stripe.Payout) bool { return same(p, m) && m.Destination == p.DestinationID && m.Method == method(p) })
 }
 
 // same says that a payout at Stripe is as ours was sent. Its metadata alone proves nothing: whoever has
@@ -525,20 +541,39 @@ func same(p payout.Payout, at stripe.Payout) bool {
 func (s *StripePayouts) ReadPayout(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
 	return s.move(ctx, in, workflows.ActivityReadPayout, func(ctx context.Context, p payout.Payout) (instead, error) {
 		at, err := s.client.GetPayout(ctx, p.StripeAccountID, p.ProviderPayoutID)
+		if failure, ok := refusalOf(err); ok { // the account is connected to us no more
+			return instead{}, s.unreadable(ctx, p, failure)
+		}
 		if err != nil {
 			return instead{}, err
 		}
 		if !same(p, at) {
 			return instead{}, &provider.Failure{Provider: provider.Stripe, Class: provider.Held, Code: codeMismatch}
 		}
-		return instead{}, s.inTx(ctx, func(tx pgx.Tx) error {
+		err = s.inTx(ctx, func(tx pgx.Tx) error {
 			if err := payout.MarkChecked(ctx, tx, p.ID); err != nil {
 				return err
 			}
 			return s.settle(ctx, tx, p, at)
 		})
+		if ended(at) && at.FailureBalanceTransaction == "" {
+			return instead{do: workflows.ActivityReadPayout, after: moneyBackWait}, err
+		}
+		return instead{}, err
 	})
 }
+
+// unreadable leaves a payout to a person that Stripe does not let us look at any more. One that was
+// paid stays so, as far as anybody knows.
+func (s *StripePayouts) unreadable(ctx context.Context, p payout.Payout, failure *provider.Failure) error {
+	if p.State == payout.Paid {
+		return payout.MarkChecked(ctx, s.pool, p.ID)
+	}
+	return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, "payout_unreadable: "+failure.Code) })
+}
+
+// ended says that Stripe's payout did not arrive, or came back.
+func ended(at stripe.Payout) bool { return at.Status == stripe.PayoutFailed || at.Status == stripe.PayoutCanceled }
 
 // settle takes on what Stripe says of a payout.
 func (s *StripePayouts) settle(ctx context.Context, tx pgx.Tx, p payout.Payout, at stripe.Payout) error {
@@ -599,17 +634,24 @@ func (s *StripePayouts) reversal(p payout.Payout) write {
 			return made.ID, err
 		},
 		find: func(ctx context.Context, _ provider.Request) (string, bool, error) {
-			all, err := s.client.ListReversals(ctx, p.TransferID)
-			if err != nil || len(all) == 0 {
-				return "", false, err
-			}
-			received = receivedOf(all[0], p)
-			return all[0].ID, true, nil
+			made, found, err := s.findReversal(ctx, p)
+			received = receivedOf(made, p)
+			return made.ID, found, err
 		},
 		record: func(ctx context.Context, tx pgx.Tx, _ provider.Request, id string) error {
 			return s.payouts.ReversalConfirmed(ctx, tx, p.ID, id, received)
 		},
 	}
+}
+
+// findReversal looks for the reversal of a payout's transfer. Those that others made are not ours.
+func (s *StripePayouts) findReversal(ctx context.Context, p payout.Payout) (stripe.Reversal, bool, error) {
+	all, err := s.client.ListReversals(ctx, p.TransferID)
+	if err != nil {
+		return stripe.Reversal{}, false, err
+	}
+	ours := slices.DeleteFunc(all, func(r stripe.Reversal) bool { return r.HoldfastPayoutID() != p.ID })
+	return theOne(ours, func(r stripe.Reversal) bool { return r.Amount == p.Net.Minor })
 }
 
 func receivedOf(r stripe.Reversal, p payout.Payout) money.Amount {

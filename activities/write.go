@@ -24,6 +24,9 @@ type write struct {
 	// mayExist says that it may have been done without a trace here, as after a restored backup: the
 	// first thing to do is to look.
 	mayExist bool
+	// admit, if there is one, is asked in the transaction that records the sending: what it holds cannot
+	// change in between, and its error keeps the request from being sent.
+	admit func(ctx context.Context, tx pgx.Tx) error
 	// send makes the stored request under its key and gives the object's id.
 	send func(ctx context.Context, request provider.Request) (objectID string, err error)
 	// find looks for what an earlier request did, when its key can tell no more.
@@ -64,7 +67,7 @@ func (w *writer) do(ctx context.Context, what write) error {
 	case request.Replayed || request.Expired(w.now()) || what.mayExist && request.Epoch == 1 && request.FirstSentAt == nil:
 		return w.lookUp(ctx, what, request)
 	}
-	if err := w.requests.MarkSent(ctx, w.pool, request.Key); err != nil {
+	if err := w.markSent(ctx, what, request); err != nil {
 		return err
 	}
 	objectID, err := what.send(ctx, request)
@@ -72,6 +75,19 @@ func (w *writer) do(ctx context.Context, what write) error {
 		return w.learn(ctx, what, request, err)
 	}
 	return w.settle(ctx, what, request, objectID)
+}
+
+// markSent records that the request is about to be sent, if it may be.
+func (w *writer) markSent(ctx context.Context, what write, request provider.Request) error {
+	if what.admit == nil {
+		return w.requests.MarkSent(ctx, w.pool, request.Key)
+	}
+	return postgres.InTx(ctx, w.pool, func(tx pgx.Tx) error {
+		if err := what.admit(ctx, tx); err != nil {
+			return err
+		}
+		return w.requests.MarkSent(ctx, tx, request.Key)
+	})
 }
 
 // settle records the success and what it means in one transaction.
@@ -122,7 +138,11 @@ func as(class provider.Class, failure *provider.Failure) error {
 func (w *writer) lookUp(ctx context.Context, what write, request provider.Request) error {
 	looked := w.now()
 	objectID, found, err := what.find(ctx, request)
+	failure, _ := errors.AsType[*provider.Failure](err)
 	switch {
+	case what.money && failure != nil && (failure.Class == provider.Rejected || failure.Class == provider.NotFound):
+		// It is the look-up that was refused, which says nothing of the request.
+		return as(provider.Held, failure)
 	case err != nil:
 		return err
 	case found:

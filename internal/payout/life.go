@@ -129,7 +129,7 @@ func MaySend(ctx context.Context, db postgres.DB, id string) (Hindrance, error) 
 
 // TransferConfirmed records the transfer that brings a payout's money to the connected account.
 func (s *Store) TransferConfirmed(ctx context.Context, tx pgx.Tx, id, transferID string) error {
-	p, err := lockPayout(ctx, tx, id)
+	p, err := LockPayout(ctx, tx, id)
 	switch {
 	case err != nil:
 		return err
@@ -150,12 +150,14 @@ func (s *Store) TransferConfirmed(ctx context.Context, tx pgx.Tx, id, transferID
 // PayoutConfirmed records the payout that Stripe made on the connected account, and when it should
 // arrive there. Repeated, it takes on another date of arrival.
 func (s *Store) PayoutConfirmed(ctx context.Context, tx pgx.Tx, id, providerPayoutID string, arrival date.Date) error {
-	p, err := lockPayout(ctx, tx, id)
+	p, err := LockPayout(ctx, tx, id)
 	switch {
 	case err != nil:
 		return err
 	case p.ProviderPayoutID != "" && p.ProviderPayoutID != providerPayoutID:
 		return fmt.Errorf("payout %s: payout %s, beside %s: %w", id, providerPayoutID, p.ProviderPayoutID, ErrOtherObject)
+	case p.ProviderPayoutID == "" && p.Ending != "":
+		return fmt.Errorf("payout %s: payout %s was made, although it was to end as %s: %w", id, providerPayoutID, p.Ending, ErrOtherObject)
 	case p.ProviderPayoutID != "" && p.State != Held || p.Ending != "":
 		return p.arrivesOn(ctx, tx, arrival)
 	case p.State != Sending && p.State != Held || p.TransferID == "":
@@ -301,7 +303,7 @@ func (s *Store) noteFailure(ctx context.Context, tx pgx.Tx, p Payout, f Failure)
 // ReversalConfirmed records that the transfer was reversed and how much of it the platform has got
 // back. The payout ends as its failure said, and the money is the payee's again.
 func (s *Store) ReversalConfirmed(ctx context.Context, tx pgx.Tx, id, reversalID string, received money.Amount) error {
-	p, err := lockPayout(ctx, tx, id)
+	p, err := LockPayout(ctx, tx, id)
 	switch {
 	case err != nil:
 		return err
@@ -353,7 +355,7 @@ func (s *Store) TransferRefused(ctx context.Context, tx pgx.Tx, id string, f Fai
 // Hold leaves a payout to a person, since what became of it is not known or its money does not come
 // back. Nothing is released. What was paid is held only when it came back and cannot be reversed.
 func (s *Store) Hold(ctx context.Context, tx pgx.Tx, id, why string) error {
-	p, err := lockPayout(ctx, tx, id)
+	p, err := LockPayout(ctx, tx, id)
 	switch {
 	case err != nil:
 		return err
@@ -381,7 +383,7 @@ func MarkChecked(ctx context.Context, db postgres.DB, id string) error {
 // CancelPlanned cancels a payout of which nothing was sent, and releases its money. The payee is told
 // why by a note.
 func (s *Store) CancelPlanned(ctx context.Context, tx pgx.Tx, id string, because Reason) error {
-	p, err := lockPayout(ctx, tx, id)
+	p, err := LockPayout(ctx, tx, id)
 	switch {
 	case err != nil:
 		return err

@@ -140,8 +140,8 @@ func GetPayout(ctx context.Context, db postgres.DB, id string) (Payout, error) {
 	return readPayout(ctx, db, id, "")
 }
 
-// lockPayout reads a payout and holds it until the transaction ends.
-func lockPayout(ctx context.Context, tx pgx.Tx, id string) (Payout, error) {
+// LockPayout reads a payout and holds it until the transaction ends.
+func LockPayout(ctx context.Context, tx pgx.Tx, id string) (Payout, error) {
 	return readPayout(ctx, tx, id, " FOR UPDATE")
 }
 
@@ -158,7 +158,7 @@ func lockBoth(ctx context.Context, tx pgx.Tx, id string) (Payout, error) {
 	if err := lockPayee(ctx, tx, payeeID); err != nil {
 		return Payout{}, err
 	}
-	return lockPayout(ctx, tx, id)
+	return LockPayout(ctx, tx, id)
 }
 
 func readPayout(ctx context.Context, db postgres.DB, id, lock string) (Payout, error) {

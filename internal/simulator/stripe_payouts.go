@@ -275,8 +275,9 @@ func (s *Stripe) giveBack(p *stripePayout, status, failureCode string, cause str
 	a, _ := s.money.accounts.get(p.account)
 	a.wallet.in(p.Currency).available += p.Amount
 	s.advance(p, status, cause, func() {
+		p.FailureBalanceTransaction = nullable(newID("txn_"))
 		if failureCode != "" {
-			p.FailureCode, p.FailureBalanceTransaction = nullable(failureCode), nullable(newID("txn_"))
+			p.FailureCode = nullable(failureCode)
 			p.FailureMessage = nullable("The payout failed: " + strings.ReplaceAll(failureCode, "_", " ") + ".")
 		}
 	})
