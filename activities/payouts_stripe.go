@@ -528,7 +528,9 @@ func (s *StripePayouts) findPayout(ctx context.Context, p payout.Payout, request
 		return stripe.Payout{}, false, err
 	}
 	ours := slices.DeleteFunc(made, func(m stripe.Payout) bool { return m.HoldfastPayoutID() != p.ID })
-	return theOne(ours, func(m stripe.Payout) bool { return same(p, m) && m.Destination == p.DestinationID && m.Method == method(p) })
+	return theOne(ours, func(m stripe.Payout) bool {
+		return same(p, m) && m.Destination == p.DestinationID && m.Method == method(p)
+	})
 }
 
 // same says that a payout at Stripe is as ours was sent. Its metadata alone proves nothing: whoever has
@@ -573,7 +575,9 @@ func (s *StripePayouts) unreadable(ctx context.Context, p payout.Payout, failure
 }
 
 // ended says that Stripe's payout did not arrive, or came back.
-func ended(at stripe.Payout) bool { return at.Status == stripe.PayoutFailed || at.Status == stripe.PayoutCanceled }
+func ended(at stripe.Payout) bool {
+	return at.Status == stripe.PayoutFailed || at.Status == stripe.PayoutCanceled
+}
 
 // settle takes on what Stripe says of a payout.
 func (s *StripePayouts) settle(ctx context.Context, tx pgx.Tx, p payout.Payout, at stripe.Payout) error {

@@ -157,7 +157,7 @@ func (s *Store) PayoutConfirmed(ctx context.Context, tx pgx.Tx, id, providerPayo
 	case p.ProviderPayoutID != "" && p.ProviderPayoutID != providerPayoutID:
 		return fmt.Errorf("payout %s: payout %s, beside %s: %w", id, providerPayoutID, p.ProviderPayoutID, ErrOtherObject)
 	case p.ProviderPayoutID == "" && p.Ending != "":
-		return fmt.Errorf("payout %s: payout %s was made, although it was to end as %s: %w", id, providerPayoutID, p.Ending, ErrOtherObject)
+		return fmt.Errorf("payout %s: payout %s was made, although it was to end as %s: %w: %w", id, providerPayoutID, p.Ending, ErrOtherObject, ErrState)
 	case p.ProviderPayoutID != "" && p.State != Held || p.Ending != "":
 		return p.arrivesOn(ctx, tx, arrival)
 	case p.State != Sending && p.State != Held || p.TransferID == "":
