@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -242,7 +243,7 @@ func TestPayPalSubscriptionIsApprovedLate(t *testing.T) {
 func (b bundle) run(t *testing.T, args ...string) {
 	t.Helper()
 	program := exec.CommandContext(t.Context(), programs.starter, args...)
-	program.Env = append(os.Environ(), b.Stack.Env()...)
+	program.Env = slices.Concat(os.Environ(), b.Stack.Env(), []string{"DATABASE_URL=" + b.Pool.Config().ConnString()})
 	out, err := program.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
