@@ -119,6 +119,8 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 		// Who is not let in is refused before the key is looked at: what was sent before may be done, and
 		// a look-up will be refused as well.
 		return as(provider.Held, failure)
+	case failure.Unsent() && request.FirstSentAt == nil:
+		return errors.Join(failure, w.requests.MarkUnsent(ctx, w.pool, request.Key))
 	case failure.Class == provider.OutcomeUnknown && failure.Replayed:
 		return errors.Join(failure, w.requests.MarkReplayed(ctx, w.pool, request.Key))
 	case failure.Class == provider.Rejected || failure.Class == provider.NotFound:

@@ -100,6 +100,12 @@ func (f *Failure) Error() string {
 // Unwrap gives the library's error to errors.As; it may quote personal data and is for code only.
 func (f *Failure) Unwrap() error { return f.Cause }
 
+// Unsent says that what was to be sent never reached the provider's books: nobody answered before
+// anything was sent, or we were turned away at the door. Nothing can have come of it.
+func (f *Failure) Unsent() bool {
+	return f.Class == RateLimited || f.Class == Misconfigured || f.Class == Transient && f.Status == 0
+}
+
 // KnownDown says that the call was not made because the provider is known to be down or not to
 // accept us: trying again before the gate says otherwise is pointless.
 func (f *Failure) KnownDown() bool {

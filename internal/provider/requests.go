@@ -199,6 +199,13 @@ func (*Requests) MarkSent(ctx context.Context, db postgres.DB, key string) error
 		`first_sent_at = coalesce(first_sent_at, statement_timestamp()), last_sent_at = statement_timestamp(), missing_since = NULL`)
 }
 
+// MarkUnsent takes back that the request was sent, if it was so once: it never reached the provider, or
+// was refused at its door.
+func (*Requests) MarkUnsent(ctx context.Context, db postgres.DB, key string) error {
+	return change(ctx, db, key, "mark as not sent", `first_sent_at = nullif(first_sent_at, last_sent_at),
+		last_sent_at = CASE WHEN first_sent_at <> last_sent_at THEN last_sent_at END`)
+}
+
 // MarkReplayed records that an answer was a stored one: the first execution of the request is
 // over, and sending it again tells no more.
 func (*Requests) MarkReplayed(ctx context.Context, db postgres.DB, key string) error {

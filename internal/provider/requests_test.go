@@ -63,6 +63,23 @@ func TestFreezeKeepsWhatWasFirst(t *testing.T) {
 	require.ErrorContains(t, again.Decode(&[]string{}), again.Key)
 }
 
+func TestWhatNeverArrivedWasNotSent(t *testing.T) {
+	t.Parallel()
+	b := setupRequests(t)
+	key := b.freeze(t, creation("u_1"), params{}).Key
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, key))
+	require.NoError(t, b.MarkUnsent(t.Context(), b.pool, key))
+	unsent := b.freeze(t, creation("u_1"), params{})
+	require.Nil(t, unsent.FirstSentAt)
+	require.Nil(t, unsent.LastSentAt)
+
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, key))
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, key))
+	twice := b.freeze(t, creation("u_1"), params{})
+	require.NoError(t, b.MarkUnsent(t.Context(), b.pool, key))
+	require.Equal(t, twice, b.freeze(t, creation("u_1"), params{}), "another attempt may have arrived")
+}
+
 func TestMarkSentRemembersTheFirstTimeAndTheLast(t *testing.T) {
 	t.Parallel()
 	b := setupRequests(t)
