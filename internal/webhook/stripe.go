@@ -133,10 +133,13 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 		Livemode bool   `json:"livemode"`
 		Account  string `json:"account"`
 		Data     struct {
-			Object json.RawMessage `json:"object"`
+			Object struct {
+				ID       stripeRef `json:"id"`
+				Customer stripeRef `json:"customer"`
+			} `json:"object"`
 		} `json:"data"`
 	}
-	if err := json.Unmarshal(body, &read); err != nil {
+	if err := json.Unmarshal(body, &read); err != nil && !aboutObject(err) {
 		return e, false, fmt.Errorf("%w: it is not JSON as Stripe sends it", ErrMalformed)
 	}
 	if err := errors.Join(checkToken("id", read.ID), checkToken("type", read.Type)); err != nil {
@@ -149,38 +152,42 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 	}
 	switch {
 	case changesSubscriptions(read.Type):
-		e.About, e.Subject = Subscriptions, subjectOf(stripeCustomer(read.Data.Object))
+		e.About, e.Subject = Subscriptions, subjectOf(string(read.Data.Object.Customer))
 		if e.Account != "" {
 			// The customers of a connected account are its own, and nobody's here: the account is whom a
 			// person would have to look at.
 			e.Subject = e.Account
 		}
 	case e.Account != "" && strings.HasPrefix(read.Type, "payout."):
-		e.About, e.Subject = Payouts, subjectOf(textIn(read.Data.Object, "id"))
+		e.About, e.Subject = Payouts, subjectOf(string(read.Data.Object.ID))
 	case e.Account != "" && (read.Type == "account.updated" || strings.HasPrefix(read.Type, "account.external_account.")):
 		e.About, e.Subject = Accounts, e.Account
 	}
 	return e, read.Livemode, nil
 }
 
-// stripeCustomer is the id of the customer that an object belongs to. It may be null, an id, or an
-// object with an id; what is none of these is nobody.
-func stripeCustomer(object json.RawMessage) string {
-	var owned struct {
-		Customer json.RawMessage `json:"customer"`
-	}
-	if json.Unmarshal(object, &owned) != nil || owned.Customer == nil {
-		return ""
-	}
+// aboutObject says that an event is an event, though its object is not one: it is about nobody.
+func aboutObject(err error) bool {
+	mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	return ok && mismatch.Field == "data.object"
+}
+
+// stripeRef is the id of something that may be null, an id, or an object with an id; what is none of
+// these is nothing.
+type stripeRef string
+
+// UnmarshalJSON never fails.
+func (r *stripeRef) UnmarshalJSON(raw []byte) error {
 	var id string
-	if json.Unmarshal(owned.Customer, &id) == nil {
-		return id
+	if json.Unmarshal(raw, &id) == nil {
+		*r = stripeRef(id)
+		return nil
 	}
 	var expanded struct {
 		ID string `json:"id"`
 	}
-	if json.Unmarshal(owned.Customer, &expanded) != nil {
-		return ""
+	if json.Unmarshal(raw, &expanded) == nil {
+		*r = stripeRef(expanded.ID)
 	}
-	return expanded.ID
+	return nil
 }

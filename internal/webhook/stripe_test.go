@@ -174,6 +174,18 @@ func TestStripeEventsOfPayoutsAndAccounts(t *testing.T) {
 	}
 }
 
+func TestStripeTellsOfWhatIsNoObject(t *testing.T) {
+	t.Parallel()
+	for _, object := range []string{`[1]`, `"cus_1"`, `null`, `7`} {
+		body := []byte(`{"id": "evt_1", "type": "invoice.paid", "data": {"object": ` + object + `}}`)
+
+		e, err := setupStripe(t, nil).Read(t.Context(), stripeHeader(body, time.Now(), secret), body)
+
+		require.NoError(t, err, object)
+		require.Empty(t, e.Subject)
+	}
+}
+
 func TestStripeSignsWhatIsNoEvent(t *testing.T) {
 	t.Parallel()
 	reader := setupStripe(t, nil)
