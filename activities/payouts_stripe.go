@@ -89,6 +89,7 @@ var errOvertaken = errors.New("the payout has gone on meanwhile")
 func (s *StripePayouts) move(
 	ctx context.Context, in workflows.PayoutStepInput, activity string, do func(context.Context, payout.Payout) (instead, error),
 ) (next workflows.PayoutMove, err error) {
+	began := time.Now()
 	err = s.attempts.try(ctx, in.Step, func(ctx context.Context) error {
 		p, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
 		if err != nil {
@@ -101,7 +102,7 @@ func (s *StripePayouts) move(
 		if err = s.hold(ctx, p, err); err != nil && !errors.Is(err, errOvertaken) {
 			return err
 		}
-		next, err = s.next(ctx, in, other)
+		next, err = s.next(ctx, in, began, other)
 		return err
 	})
 	return next, err
@@ -159,15 +160,20 @@ func (s *StripePayouts) hold(ctx context.Context, p payout.Payout, err error) er
 	return err
 }
 
-// next says what is to be done next, and ends the step when that is nothing.
-func (s *StripePayouts) next(ctx context.Context, in workflows.PayoutStepInput, other instead) (workflows.PayoutMove, error) {
+// next says what is to be done next, and ends the step when that is nothing. Otherwise the provider's
+// gate learns that the step got through, for more may wait behind it.
+func (s *StripePayouts) next(ctx context.Context, in workflows.PayoutStepInput, began time.Time, other instead) (workflows.PayoutMove, error) {
 	now, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
 	if err != nil {
 		return workflows.PayoutMove{}, err
 	}
+	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
 	move := nextMove(now)
 	if move.Do == "" && other.do == "" {
-		return move, step.Finish(ctx, s.pool, activity.GetInfo(ctx).WorkflowExecution.ID, in.Step, step.Done)
+		return move, step.Finish(ctx, s.pool, workflowID, in.Step, step.Done)
+	}
+	if err := step.Advance(ctx, s.pool, workflowID, in.Step, began); err != nil {
+		return move, err
 	}
 	if other.do != "" {
 		move.Do, move.At = other.do, nil

@@ -105,6 +105,19 @@ func Finish(ctx context.Context, db postgres.DB, workflowID, name string, end St
 	return nil
 }
 
+// Advance records that a step of several calls got through with one, and goes on: it is pending, and
+// waits for nobody. As with Failed, a step that has parked since the attempt began stays parked.
+func Advance(ctx context.Context, db postgres.DB, workflowID, name string, began time.Time) error {
+	_, err := db.Exec(ctx, `UPDATE steps SET status = 'pending', error_class = '', last_error = '',
+			waits_for = NULL, blocked_at = NULL, next_attempt_at = NULL, updated_at = now()
+		WHERE workflow_id = $1 AND name = $2 AND status IN ('retrying', 'blocked') AND (blocked_at IS NULL OR blocked_at < $3)`,
+		workflowID, name, began)
+	if err != nil {
+		return fmt.Errorf("step %s of %s: record that it goes on: %w", name, workflowID, err)
+	}
+	return nil
+}
+
 // ByWorkflow lists the steps of a workflow in the order in which they were planned.
 func ByWorkflow(ctx context.Context, db postgres.DB, workflowID string) ([]Step, error) {
 	rows, err := db.Query(ctx, `SELECT `+columns+` FROM steps WHERE workflow_id = $1 ORDER BY planned_at`, workflowID)
@@ -214,7 +227,7 @@ func CountRemaining(ctx context.Context, db postgres.DB, p provider.Name, round 
 
 // Verdict is how woken steps fared.
 type Verdict struct {
-	Through int // ended, or the provider gave a definite answer
+	Through int // ended or went on, or the provider gave a definite answer
 	Failed  int // met a failure of the provider again
 }
 
@@ -225,7 +238,7 @@ func Judge(ctx context.Context, db postgres.DB, woken []Step) (Verdict, error) {
 		ids[i], names[i] = s.WorkflowID, s.Name
 	}
 	var v Verdict
-	err := db.QueryRow(ctx, `SELECT count(*) FILTER (WHERE status IN ('done', 'skipped') OR waits_for = 'person'),
+	err := db.QueryRow(ctx, `SELECT count(*) FILTER (WHERE status IN ('done', 'skipped', 'pending') OR waits_for = 'person'),
 			count(*) FILTER (WHERE status = 'retrying' OR waits_for = 'provider' AND blocked_at > woken_at)
 		FROM steps JOIN unnest($1::text[], $2::text[]) AS w (workflow_id, name) USING (workflow_id, name)`, ids, names).
 		Scan(&v.Through, &v.Failed)

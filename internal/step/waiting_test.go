@@ -117,7 +117,7 @@ func TestAWaitForAProviderThatBecomesOneForAPersonBeginsThen(t *testing.T) {
 
 func TestTheWokenAreJudgedByWhatBecameOfThem(t *testing.T) {
 	t.Parallel()
-	all := []string{"done", "skipped", "person", "retrying", "again", "silent"}
+	all := []string{"done", "skipped", "person", "advanced", "retrying", "again", "silent"}
 	pool := setup(t, all...)
 	for _, name := range all {
 		require.NoError(t, step.Park(t.Context(), pool, parked(name, step.ForProvider)))
@@ -130,12 +130,33 @@ func TestTheWokenAreJudgedByWhatBecameOfThem(t *testing.T) {
 	require.NoError(t, step.Finish(t.Context(), pool, workflowID, "done", step.Done))
 	require.NoError(t, step.Finish(t.Context(), pool, workflowID, "skipped", step.Skipped))
 	require.NoError(t, step.Park(t.Context(), pool, parked("person", step.ForPerson)))
+	require.NoError(t, step.Advance(t.Context(), pool, workflowID, "advanced", time.Now().Add(time.Second)))
 	require.NoError(t, step.Failed(t.Context(), pool, parked("retrying", ""), time.Now().Add(time.Second)))
 	require.NoError(t, step.Park(t.Context(), pool, parked("again", step.ForProvider)))
 
 	verdict, err := step.Judge(t.Context(), pool, woken)
 	require.NoError(t, err)
-	require.Equal(t, step.Verdict{Through: 3, Failed: 2}, verdict)
+	require.Equal(t, step.Verdict{Through: 4, Failed: 2}, verdict)
+}
+
+// A step of several calls would else be taken for one that is still under way until all are made.
+func TestAStepThatAdvancesWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, "a")
+	require.NoError(t, step.Park(t.Context(), pool, parked("a", step.ForProvider)))
+	waits := one(t, pool)
+
+	require.NoError(t, step.Advance(t.Context(), pool, workflowID, "a", waits.BlockedAt.Add(-time.Millisecond)))
+	require.Equal(t, waits, one(t, pool), "the attempt is from before the parking")
+	require.NoError(t, step.Advance(t.Context(), pool, workflowID, "a", waits.BlockedAt.Add(time.Millisecond)))
+	goesOn := one(t, pool)
+	require.Equal(t, step.Pending, goesOn.Status)
+	require.Empty(t, goesOn.WaitsFor)
+	require.Empty(t, goesOn.LastError)
+
+	require.NoError(t, step.Finish(t.Context(), pool, workflowID, "a", step.Done))
+	require.NoError(t, step.Advance(t.Context(), pool, workflowID, "a", time.Now().Add(time.Second)))
+	require.Equal(t, step.Done, one(t, pool).Status, "what is over stays so")
 }
 
 func TestOnlyTheNamedProvidersStepsAreWoken(t *testing.T) {
@@ -193,6 +214,7 @@ func TestErrorsNameTheStep(t *testing.T) {
 		"park":   step.Park(t.Context(), pool, parked("a", step.ForPerson)),
 		"failed": step.Failed(t.Context(), pool, parked("a", ""), time.Now()),
 		"finish": step.Finish(t.Context(), pool, workflowID, "a", step.Done),
+		"go on":  step.Advance(t.Context(), pool, workflowID, "a", time.Now()),
 		"reopen": step.Reopen(t.Context(), pool, planned("a")),
 	} {
 		require.ErrorContains(t, err, "step a of "+workflowID, name)
