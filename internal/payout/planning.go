@@ -32,6 +32,12 @@ type Slice struct {
 // done again after a failure nothing of it happened, and at the same time by another, one waits.
 func (s *Store) PlanSlice(ctx context.Context, on date.Date, limit int) (slice Slice, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		// Postgres keeps plans that it made while tables were small, those of foreign keys too. In the first
+		// run they grow from nothing: a plan that reads the whole of one would be used for all the others. Where there is no
+		// other, its price would have the statement compiled.
+		if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = off; SET LOCAL jit = off`); err != nil {
+			return err
+		}
 		run, err := lockRun(ctx, tx, on)
 		if err != nil {
 			return err
