@@ -118,6 +118,10 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	if err != nil {
 		return &config.UsageError{Err: err}
 	}
+	payouts := payout.NewStore(pool, policy, changes, workflows.PayoutWork())
+	if err := t.WatchPayouts(payouts.Measure); err != nil {
+		return err
+	}
 	subscriptions := subscription.NewStore(pool, c.Plans, changes, workflows.SyncSubscriptions)
 	inbox := webhook.NewInbox(pool, subscriptions, webhook.Work{LookAtPayout: workflows.LookAtPayout, CheckAccount: workflows.CheckAccount}, notifier.Notify)
 	webhooks, err := c.webhooks(inbox, t.Webhooks)
@@ -127,8 +131,7 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 	api := httpapi.New(httpapi.Deps{
 		Pool: pool, Temporal: temporal, Keys: c.keys, Notify: notifier.Notify, Requests: t.HTTP, Log: t.Logger(),
 		Customers: customer.NewStore(pool, changes), Subscriptions: subscriptions, Webhooks: webhooks,
-		Payouts:         payout.NewStore(pool, policy, changes, workflows.PayoutWork()),
-		DeliversChanges: c.Feed.Delivers(),
+		Payouts: payouts, DeliversChanges: c.Feed.Delivers(),
 	})
 	metrics := http.NewServeMux()
 	metrics.Handle("GET /metrics", t.MetricsHandler())

@@ -21,6 +21,9 @@ const (
 	resolved           = "resolved"
 )
 
+// resolvedByForce is what an operator did who ended a payout although the provider does not bear it out.
+const resolvedByForce = "resolve_payout_by_force"
+
 // Retry makes a payout that ended without being paid again, as a new one: for no more than it was for,
 // and with no minimum. Repeated, it gives the one that it made. It is a SkipError when the payee cannot
 // be paid now.
@@ -138,7 +141,7 @@ func (s *Store) Resolve(ctx context.Context, tx pgx.Tx, id string, r Resolution)
 	}
 	action := "resolve_payout"
 	if r.Force {
-		action = "resolve_payout_by_force"
+		action = resolvedByForce
 	}
 	if err := recordAct(ctx, tx, r.Actor, action, id, string(r.Outcome)+": "+r.Note); err != nil {
 		return err

@@ -28,7 +28,9 @@ import (
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/grpc"
 
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/internal/subscription"
@@ -187,6 +189,48 @@ func TestCustomersWhoWaitToBeRead(t *testing.T) {
 	require.Equal(t, "0", got[`holdfast_subscription_backlog_oldest_age_seconds{provider="paypal"}`])
 }
 
+func TestPayouts(t *testing.T) {
+	t.Parallel()
+	tel, _ := setup(t)
+	at := time.Date(2026, time.November, 20, 9, 30, 0, 0, time.UTC)
+	require.NoError(t, tel.WatchPayouts(func(context.Context) (payout.Measured, error) {
+		return payout.Measured{
+			At: at,
+			Open: []payout.Open{
+				{State: payout.InTransit, Currency: "usd", Payouts: 7, Oldest: at.Add(-time.Hour), Late: 2},
+				{State: payout.Held, Currency: "usd", Oldest: at},
+			},
+			Missing: []payout.Lack{{Rail: payout.RailStripe, Currency: "usd", Missing: 123_45}, {Rail: payout.RailStripe, Currency: "jpy", Missing: 700}},
+			LastRun: date.Of(at), Runs: map[payout.RunState]int{payout.RunPaused: 1}, Forced: 3,
+		}, nil
+	}))
+
+	got := series(t, tel)
+	require.Equal(t, "7", got[`holdfast_payouts_open{currency="usd",state="in_transit"}`])
+	require.Equal(t, "3600", got[`holdfast_payouts_oldest_age_seconds{currency="usd",state="in_transit"}`])
+	require.Equal(t, "0", got[`holdfast_payouts_oldest_age_seconds{currency="usd",state="held"}`])
+	require.Equal(t, "2", got[`holdfast_payouts_late{currency="usd"}`])
+	require.Equal(t, "123.45", got[`holdfast_payout_funds_missing{currency="usd",provider="stripe"}`])
+	require.Equal(t, "700", got[`holdfast_payout_funds_missing{currency="jpy",provider="stripe"}`])
+	require.Equal(t, "0", got["holdfast_payouts_enabled"])
+	require.Equal(t, "3", got["holdfast_payouts_forced"])
+	require.Equal(t, "1", got[`holdfast_payout_runs_open{state="paused"}`])
+	require.Equal(t, "34200", got["holdfast_payout_last_run_age_seconds"])
+}
+
+// Before the first run there is no age to be alerted on.
+func TestWithoutARunNoAgeIsShown(t *testing.T) {
+	t.Parallel()
+	tel, _ := setup(t)
+	require.NoError(t, tel.WatchPayouts(func(context.Context) (payout.Measured, error) {
+		return payout.Measured{Enabled: true}, nil
+	}))
+
+	got := series(t, tel)
+	require.Equal(t, "1", got["holdfast_payouts_enabled"])
+	require.NotContains(t, got, "holdfast_payout_last_run_age_seconds")
+}
+
 func TestWebhooksByOutcome(t *testing.T) {
 	t.Parallel()
 	tel, _ := setup(t)
@@ -324,7 +368,7 @@ func TestLabelsAreNotPersonal(t *testing.T) {
 	tel, _ := setup(t)
 	everything(t, tel)
 	allowed := []string{
-		"provider", "status", "waits_for", "state", "activity", "class", "operation", "result", "outcome", "method", "route", "source", "le",
+		"provider", "status", "waits_for", "state", "activity", "class", "operation", "result", "outcome", "method", "route", "source", "le", "currency",
 	}
 
 	for name := range series(t, tel) {
@@ -368,6 +412,12 @@ func everything(t *testing.T, tel *telemetry.Telemetry) {
 	require.NoError(t, tel.WatchSyncs(func(context.Context) ([]subscription.Backlog, error) { return nil, nil }))
 	require.NoError(t, tel.WatchHealth(func(context.Context) ([]provider.Health, error) {
 		return []provider.Health{{Provider: provider.Stripe, State: provider.StateUp}}, nil
+	}))
+	require.NoError(t, tel.WatchPayouts(func(context.Context) (payout.Measured, error) {
+		return payout.Measured{
+			Open: []payout.Open{{State: payout.Held, Currency: "usd"}}, Missing: []payout.Lack{{Rail: payout.RailStripe, Currency: "usd"}},
+			LastRun: date.New(2026, time.November, 20), Runs: map[payout.RunState]int{payout.RunPaying: 1},
+		}, nil
 	}))
 	require.NoError(t, tel.WatchHealth(func(context.Context) ([]provider.Health, error) {
 		return nil, errors.New("which is counted")
