@@ -2,9 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -69,9 +66,9 @@ func (a *API) listAttention(ctx context.Context, in *struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 },
 ) (*attentionPage, error) {
-	after, err := decodeCursor(in.Cursor)
+	after, err := decodeCursor[attention.Cursor](in.Cursor)
 	if err != nil {
-		return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query.cursor", Message: "is not one of ours"})
+		return nil, err
 	}
 	items, err := attention.List(ctx, a.deps.Pool, attentionSources(), after, in.Limit)
 	if err != nil {
@@ -162,29 +159,4 @@ func doubleSubscriptions(ctx context.Context, db postgres.DB, after attention.Cu
 		}
 	}
 	return items, nil
-}
-
-func encodeCursor(c attention.Cursor) string {
-	encoded, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a time and two texts
-	}
-	return base64.RawURLEncoding.EncodeToString(encoded)
-}
-
-func decodeCursor(text string) (c attention.Cursor, err error) {
-	if text == "" {
-		return c, nil
-	}
-	decoded, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return c, err
-	}
-	if err := json.Unmarshal(decoded, &c); err != nil {
-		return c, err
-	}
-	if unstorable(c.ID) {
-		return c, errors.New("a NUL in a cursor")
-	}
-	return c, nil
 }

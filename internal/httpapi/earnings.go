@@ -2,9 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
@@ -125,9 +122,9 @@ func (a *API) listEarnings(ctx context.Context, in *struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 },
 ) (*earningsPage, error) {
-	after, err := decodeEarningCursor(in.Cursor)
+	after, err := decodeCursor[payout.EarningCursor](in.Cursor)
 	if err != nil {
-		return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query.cursor", Message: "is not one of ours"})
+		return nil, err
 	}
 	payee, err := a.findPayee(ctx, in.ID)
 	if err != nil {
@@ -143,34 +140,9 @@ func (a *API) listEarnings(ctx context.Context, in *struct {
 		page.Body.Items[i] = showEarning(e)
 	}
 	if len(earnings) == in.Limit {
-		page.Body.NextCursor = encodeEarningCursor(earnings[len(earnings)-1].Cursor())
+		page.Body.NextCursor = encodeCursor(earnings[len(earnings)-1].Cursor())
 	}
 	return page, nil
-}
-
-func encodeEarningCursor(c payout.EarningCursor) string {
-	encoded, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a time and a text
-	}
-	return base64.RawURLEncoding.EncodeToString(encoded)
-}
-
-func decodeEarningCursor(text string) (c payout.EarningCursor, err error) {
-	if text == "" {
-		return c, nil
-	}
-	decoded, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return c, err
-	}
-	if err := json.Unmarshal(decoded, &c); err != nil {
-		return c, err
-	}
-	if c.ID == "" || unstorable(c.ID) {
-		return c, errors.New("a cursor without an id, or with a NUL in it")
-	}
-	return c, nil
 }
 
 func (a *API) adjustPayee(ctx context.Context, in *struct {

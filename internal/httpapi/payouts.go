@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -126,9 +124,9 @@ func (a *API) listPayouts(ctx context.Context, in *struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 },
 ) (*payoutsPage, error) {
-	after, err := decodePayoutCursor(in.Cursor)
+	after, err := decodeCursor[payout.PayoutCursor](in.Cursor)
 	if err != nil {
-		return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query.cursor", Message: "is not one of ours"})
+		return nil, err
 	}
 	if _, err := a.findPayee(ctx, in.ID); err != nil {
 		return nil, a.failPayee(ctx, err)
@@ -142,7 +140,7 @@ func (a *API) listPayouts(ctx context.Context, in *struct {
 		return nil, a.fail(ctx, err)
 	}
 	if len(found) == in.Limit {
-		page.Body.NextCursor = encodePayoutCursor(found[len(found)-1].Cursor())
+		page.Body.NextCursor = encodeCursor(found[len(found)-1].Cursor())
 	}
 	return page, nil
 }
@@ -190,31 +188,6 @@ func endingOf(p payout.Payout) string {
 		return ""
 	}
 	return string(p.Ending)
-}
-
-func encodePayoutCursor(c payout.PayoutCursor) string {
-	encoded, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a time and a text
-	}
-	return base64.RawURLEncoding.EncodeToString(encoded)
-}
-
-func decodePayoutCursor(text string) (c payout.PayoutCursor, err error) {
-	if text == "" {
-		return c, nil
-	}
-	decoded, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return c, err
-	}
-	if err := json.Unmarshal(decoded, &c); err != nil {
-		return c, err
-	}
-	if !payout.ValidID(c.ID) {
-		return c, payout.ErrNoPayout
-	}
-	return c, nil
 }
 
 // failPayout turns an error about a payout into a problem.
