@@ -30,7 +30,7 @@ func (p *Payouts) PlanPayout(ctx context.Context, in workflows.PayoutInput) (wor
 	if err != nil {
 		return workflows.PayoutPlan{}, asInvalid(err)
 	}
-	plan := workflows.PayoutPlan{Next: nextMove(now)}
+	plan := workflows.PayoutPlan{PayeeID: now.PayeeID, Next: nextMove(now)}
 	if now.State == payout.Paid && now.Ending == "" { // it may have come back since
 		plan.Next.Do = workflows.ActivityReadPayout
 	}

@@ -84,6 +84,7 @@ func (p *payingOut) plan(ctx workflow.Context) error {
 	p.decided = false
 	steps, err := p.lot.readPlan(func() ([]PlannedStep, error) {
 		plan, err := call[PayoutPlan](onPostgres(ctx, "how "+p.in.PayoutID+" stands"), ActivityPlanPayout, p.in)
+		p.lot.customerID = plan.PayeeID // who is paid is a customer
 		if p.next, p.state = plan.Next, plan.Next.State; news {
 			p.next.At = nil
 		}
