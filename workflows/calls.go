@@ -47,7 +47,6 @@ const (
 	ActivitySweepPayouts      = "SweepPayouts"
 	ActivityCheckAccount      = "CheckAccount"
 
-	// The moves of a payout at Stripe, in their order.
 	ActivityPlanPayout       = "PlanPayout"
 	ActivityCheckDestination = "CheckDestination"
 	ActivitySendTransfer     = "SendTransfer"
@@ -386,7 +385,8 @@ type AccountInput struct {
 
 // PayoutPlan is how a payout stands in Postgres, and what is to be done.
 type PayoutPlan struct {
-	Steps []PlannedStep `json:"steps,omitempty"`
+	PayeeID string        `json:"payee_id"`
+	Steps   []PlannedStep `json:"steps,omitempty"`
 	Next  PayoutMove    `json:"next"`
 }
 
