@@ -160,7 +160,7 @@ func TestWhatAStateDoesNotAllow(t *testing.T) {
 		"transferred": {[]string{"start", "transfer"}, []string{"paid", "reverse", "refuse", "cancel planned"}},
 		"in transit":  {[]string{"start", "transfer", "payout"}, []string{"reverse", "refuse", "cancel", "cancel planned", "resolve paid"}},
 		"failing":     {[]string{"start", "transfer", "payout", "fail"}, []string{"paid", "refuse", "cancel", "resolve failed"}},
-		"paid":        {[]string{"start", "transfer", "payout", "paid"}, []string{"reverse", "refuse", "hold", "cancel", "cancel planned", "resolve failed"}},
+		"paid":        {[]string{"start", "transfer", "payout", "paid"}, []string{"reverse", "refuse", "hold", "cancel", "cancel planned", "resolve paid", "resolve failed"}},
 		"failed":      {[]string{"start", "refuse"}, []string{"transfer", "payout", "paid", "reverse", "hold", "cancel", "cancel planned", "resolve paid"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,25 +78,10 @@ func (s *Store) Cancel(ctx context.Context, tx pgx.Tx, id, actor, note string) e
 		return err
 	case p.State == Canceled || p.Ending == Canceled:
 		return nil
-	case p.State == Planned:
-		_, err = ledger.Release(ctx, tx, p.posted(), today())
-	case p.State == Sending && p.ProviderPayoutID == "" && p.Ending == "":
-		return s.cancelSending(ctx, tx, p, actor, note)
-	default:
+	case p.State != Planned && p.State != Sending, p.ProviderPayoutID != "", p.Ending != "":
 		return p.refuse("be canceled")
 	}
-	if err != nil {
-		return err
-	}
 	if err := recordAct(ctx, tx, actor, "cancel_payout", id, note); err != nil {
-		return err
-	}
-	return s.move(ctx, tx, p, Canceled, canceledByOperator, actor)
-}
-
-// cancelSending cancels what was begun: at once when nothing was transferred.
-func (s *Store) cancelSending(ctx context.Context, tx pgx.Tx, p Payout, actor, note string) error {
-	if err := recordAct(ctx, tx, actor, "cancel_payout", p.ID, note); err != nil {
 		return err
 	}
 	p.Failure = Failure{Class: "operator", Code: canceledByOperator, Message: "The payout was canceled by an operator."}
@@ -134,7 +119,7 @@ func (s *Store) Resolve(ctx context.Context, tx pgx.Tx, id string, r Resolution)
 	switch {
 	case err != nil:
 		return err
-	case p.State == r.Outcome:
+	case p.State == r.Outcome && p.Reason == resolved:
 		return nil
 	case p.State != Held:
 		return p.refuse("be resolved: it is not held")
