@@ -105,6 +105,7 @@ type failure struct {
 type parkingLot struct {
 	customerID string // empty when the work is about no single one
 	tasks      []*task
+	asks       string // what a person is to decide beside the tasks, for Temporal's UI; empty: nothing
 	shown      shown
 	planned    bool  // the plan was read once, so the lot knows its tasks
 	failed     error // why a task gave up: the workflow was canceled
@@ -308,6 +309,19 @@ func (t *task) await(ctx workflow.Context, limit time.Duration) error {
 	return t.rest(ctx, limit, func() bool { return t.verdict != undecided })
 }
 
+// awaitPerson waits for a decision that is about no task, and shows meanwhile what is asked for.
+func (l *parkingLot) awaitPerson(ctx workflow.Context, asks string, decided func() bool) error {
+	l.asks = asks
+	if err := l.show(ctx); err != nil {
+		return err
+	}
+	if err := workflow.Await(ctx, decided); err != nil {
+		return err
+	}
+	l.asks = ""
+	return l.show(ctx)
+}
+
 func (l *parkingLot) skip(ctx workflow.Context, t *task) error {
 	if _, err := call[struct{}](onPostgres(ctx, "skip "+t.name), ActivitySkipStep, StepInput{Step: t.name}); err != nil {
 		return err
@@ -337,6 +351,9 @@ func (l *parkingLot) show(ctx workflow.Context) error {
 
 // summary is the whole workflow in one status: a person is asked for before a provider.
 func (l *parkingLot) summary() shown {
+	if l.asks != "" {
+		return shown{StatusWaitingOnPerson, "person"}
+	}
 	s := shown{status: StatusRunning}
 	for _, t := range l.tasks {
 		switch {
@@ -352,6 +369,9 @@ func (l *parkingLot) summary() shown {
 // details is Markdown for Temporal's UI.
 func (l *parkingLot) details() string {
 	var lines []string
+	if l.asks != "" {
+		lines = append(lines, "- "+l.asks)
+	}
 	for _, t := range l.tasks {
 		if t.parked() {
 			lines = append(lines, t.detail())

@@ -2,6 +2,8 @@ package workflows
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -16,15 +18,15 @@ import (
 // the id of what a schedule starts, so the run itself is a workflow of its own: one for each date,
 // whoever starts it.
 func PayoutLauncher(ctx workflow.Context) error {
-	scheduled, ok := workflow.GetTypedSearchAttributes(ctx).GetTime(scheduledStart)
+	scheduled, ok := workflow.GetTypedSearchAttributes(ctx).GetTime(temporal.NewSearchAttributeKeyTime(searchScheduledStart))
 	if !ok {
 		return temporal.NewNonRetryableApplicationError("is to be started by a schedule, which gives the date; to start a run by hand, use starter payouts run", ErrInvalidInput, nil)
 	}
 	return startRun(ctx, PayoutRunInput{Date: date.Of(scheduled)})
 }
 
-// scheduledStart is when a schedule meant to start this workflow, however late it did.
-var scheduledStart = temporal.NewSearchAttributeKeyTime("TemporalScheduledStartTime")
+// searchScheduledStart is when a schedule meant to start a workflow, however late it did.
+const searchScheduledStart = "TemporalScheduledStartTime"
 
 // startRun starts a date's run, or leaves the one alone that there is.
 func startRun(ctx workflow.Context, in PayoutRunInput) error {
@@ -36,8 +38,7 @@ func startRun(ctx workflow.Context, in PayoutRunInput) error {
 		StaticSummary:         "payouts of " + in.Date.String(),
 	}), NamePayoutRun, in)
 	err := run.GetChildWorkflowExecution().Get(ctx, nil)
-	var there *temporal.ChildWorkflowExecutionAlreadyStartedError
-	if errors.As(err, &there) {
+	if _, there := errors.AsType[*temporal.ChildWorkflowExecutionAlreadyStartedError](err); there {
 		return nil
 	}
 	return err
@@ -71,6 +72,7 @@ func (r *payoutRun) setup(ctx workflow.Context) error {
 	}
 	r.result.Date = r.in.Date
 	r.lot.open(ctx)
+	r.lot.planned = true // it has a step only when one is needed: a verdict on another is refused, and does not wait for it
 	r.news = workflow.GetSignalChannel(ctx, SignalDecided)
 	return errors.Join(
 		workflow.SetQueryHandler(ctx, QueryProgress, func() (PayoutRunResult, error) { return r.result, nil }),
@@ -135,23 +137,26 @@ func (r *payoutRun) readFunds(ctx workflow.Context) error {
 
 // awaitPerson waits for an approval, or for the end of a pause.
 func (r *payoutRun) awaitPerson(ctx workflow.Context) error {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, searchStatus.ValueSet(StatusWaitingOnPerson), searchBlockedOn.ValueSet("person")); err != nil {
-		return err
-	}
-	if err := workflow.Await(ctx, func() bool { return r.told || r.news.Len() > 0 }); err != nil {
-		return err
-	}
-	return workflow.UpsertTypedSearchAttributes(ctx, searchStatus.ValueSet(StatusRunning), searchBlockedOn.ValueUnset())
+	asks := fmt.Sprintf("The payouts of %s are `%s` since %s. Send the update `%s` or `%s`, whichever they wait for, with `{\"actor\": \"your name\"}`.",
+		r.in.Date, r.result.State, workflow.Now(ctx).UTC().Format(time.RFC3339), UpdateApprove, UpdateResume)
+	return r.lot.awaitPerson(ctx, asks, func() bool { return r.told || r.news.Len() > 0 })
 }
 
 // handleDecision carries a person's decision to Postgres, where the run looks next.
 func (r *payoutRun) handleDecision(ctx workflow.Context, update string) error {
-	return workflow.SetUpdateHandler(ctx, update, func(ctx workflow.Context, in RunDecisionInput) (PayoutRunResult, error) {
+	decide := func(ctx workflow.Context, in RunDecisionInput) (PayoutRunResult, error) {
 		decision := DecideRunInput{Date: r.in.Date, Decision: update, Actor: in.Actor}
 		_, err := call[struct{}](onPostgres(ctx, update+" the payouts of "+r.in.Date.String()), ActivityDecidePayoutRun, decision)
 		if err == nil {
 			r.told = true
 		}
 		return r.result, err
-	})
+	}
+	validate := func(in RunDecisionInput) error {
+		if in.Actor == "" {
+			return temporal.NewNonRetryableApplicationError("actor: is missing; say who decides", ErrInvalidInput, nil)
+		}
+		return nil
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, update, decide, workflow.UpdateHandlerOptions{Validator: validate})
 }
