@@ -21,7 +21,7 @@ type demoCommand struct {
 // Run brings up a whole Holdfast, shows the main job on it, and stays until Ctrl-C.
 func (c *demoCommand) Run(ctx context.Context) (err error) {
 	out := os.Stdout
-	running, err := startFleet(ctx, out, "demo")
+	running, err := startFleet(ctx, out, "demo", func(o *fleet.Options) { o.StripeRate = demo.Rate })
 	if err != nil {
 		return err
 	}

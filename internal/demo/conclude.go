@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"go.temporal.io/api/enums/v1"
@@ -34,7 +35,7 @@ func (s *story) conclude(ctx context.Context) error {
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "   WHERE\tWHAT\tEXPECTED\tFOUND\t")
 	held := true
-	for _, e := range s.expectations() {
+	for _, e := range slices.Concat(s.expectations(), s.payoutExpectations()) {
 		found, err := e.found(ctx)
 		if err != nil {
 			return fmt.Errorf("look for %s: %w", e.what, err)

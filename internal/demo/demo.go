@@ -16,6 +16,10 @@ import (
 	"github.com/holdfast/holdfast/workflows"
 )
 
+// Rate is the provider limit that the fleet is to be started with, in calls a second: that of a live
+// account at Stripe, so that the story is not a long one.
+const Rate = 100
+
 // Run tells the story. Its error says which expectation did not hold.
 func Run(ctx context.Context, out io.Writer, f *fleet.Fleet) error {
 	s := &story{
@@ -25,6 +29,7 @@ func Run(ctx context.Context, out io.Writer, f *fleet.Fleet) error {
 	chapters := []func(context.Context) error{
 		s.signUpWhileStripeIsDown, s.stripeComesBack, s.wrongKey, s.lostAnswers, s.workerDies, s.rejectedStep, s.broughtAndPromised,
 		s.checkout, s.changesDuringAnOutage, s.canceledInTheSameSecond, s.approvedLate,
+		s.paidOut,
 	}
 	for _, chapter := range chapters {
 		if err := chapter(ctx); err != nil {
@@ -41,6 +46,8 @@ type story struct {
 	chapters      int
 	customers     []string // everybody who signed up
 	subscribers   []string // those of them who have a subscription, or asked for one
+	payees        []*payee // those of them who are paid
+	payday        payday
 }
 
 func (s *story) chapter(title string) {
