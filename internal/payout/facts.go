@@ -63,6 +63,7 @@ func loadFacts(ctx context.Context, db postgres.DB, ids []string, at time.Time, 
 				AND o.stripe_account_id = p.stripe_account_id AND o.destination_id = p.destination_id),
 			p.destination_changed_at, coalesce(p.instant_refused_until, '0001-01-01')
 		FROM payees p LEFT JOIN payee_accounts a ON a.stripe_account_id = p.stripe_account_id AND a.payee_id = p.id
+			AND a.external_account_id = p.destination_id -- else it was seen before it was linked again
 		WHERE p.id = ANY ($1)`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("load what is known of %d payees: %w", len(ids), err)
