@@ -154,6 +154,7 @@ func TestTheTrialsSettingsAreUsed(t *testing.T) {
 	for _, line := range []string{
 		"STRIPE_SECRET_KEY=" + simulator.DefaultStripeKey,
 		"STRIPE_WEBHOOK_SECRET=" + simulator.DefaultStripeWebhookSecret,
+		"STRIPE_CONNECT_WEBHOOK_SECRET=" + simulator.DefaultStripeConnectSecret,
 		"PAYPAL_CLIENT_ID=" + simulator.DefaultPayPalClientID,
 		"PAYPAL_CLIENT_SECRET=" + simulator.DefaultPayPalClientSecret,
 	} {
