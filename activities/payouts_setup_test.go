@@ -105,10 +105,10 @@ func (b payoutBundle) freeze(t *testing.T, payoutID string, method payout.Method
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO payouts (id, payee_id, kind, run_date, attempt, method, currency, gross, fee, net, period_end, due_date,
+		_, err = tx.Exec(ctx, `INSERT INTO payouts (id, payee_id, kind, run_date, attempt, due_date, method, currency, gross, fee, net, period_end,
 				stripe_account_id, destination_id)
-			VALUES ($1, $2, 'scheduled', current_date, (SELECT 1 + count(*) FROM payouts), $3, 'usd', $4::bigint, $5::bigint, $4::bigint - $5::bigint,
-				current_date, current_date, $6, $7)`, payoutID, id, method, gross, fee, connected, bank)
+			VALUES ($1, $2, 'scheduled', current_date, (SELECT 1 + count(*) FROM payouts), current_date, $3, 'usd', $4::bigint, $5::bigint,
+				$4::bigint - $5::bigint, current_date, $6, $7)`, payoutID, id, method, gross, fee, connected, bank)
 		if err != nil {
 			return err
 		}
@@ -203,13 +203,13 @@ func (b payoutBundle) until(t *testing.T, payoutID, activity string) {
 	}
 }
 
-// insist repeats a move as Temporal does, and lets the time pass that its failures ask for.
-func (b payoutBundle) insist(t *testing.T, payoutID, activity string) (next workflows.PayoutMove) {
+// insist repeats a move of the first payout as Temporal does, and lets the time pass that its failures ask for.
+func (b payoutBundle) insist(t *testing.T, activity string) (next workflows.PayoutMove) {
 	t.Helper()
 	const most = 12
 	var err error
 	for range most {
-		if next, err = b.take(t, payoutID, activity); err == nil {
+		if next, err = b.take(t, first, activity); err == nil {
 			return next
 		}
 		b.tenMinutesPass(t)
@@ -266,15 +266,15 @@ func (b payoutBundle) released(t *testing.T, payoutID string, state payout.State
 	require.Empty(t, b.plan(t, payoutID).Do, "it has ended")
 }
 
-// held holds a payout to be left to a person, with nothing released.
-func (b payoutBundle) held(t *testing.T, payoutID, why string) {
+// held holds the first payout to be left to a person, with nothing released.
+func (b payoutBundle) held(t *testing.T, why string) {
 	t.Helper()
-	p := b.now(t, payoutID)
+	p := b.now(t, first)
 	require.Equal(t, payout.Held, p.State)
 	require.Contains(t, p.Reason, why)
 	require.Zero(t, b.balance(t))
 	b.sound(t)
-	require.Empty(t, b.plan(t, payoutID).Do, "a person decides")
+	require.Empty(t, b.plan(t, first).Do, "a person decides")
 }
 
 // sent counts what was made at Stripe, whatever became of it.

@@ -422,21 +422,8 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 			return instead{}, err
 		}
 		if !sent {
-			if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
+			if ready, other, err := s.readyToPayOut(ctx, p); err != nil || !ready {
 				return other, err
-			}
-			covered, err := s.covered(ctx, p)
-			if failure, ok := refusalOf(err); ok { // the account is connected to us no more
-				return instead{}, s.cannotPayOut(ctx, p, failureOf(failure))
-			}
-			if err != nil {
-				return instead{}, err
-			}
-			if !covered {
-				return s.lacks(ctx, p)
-			}
-			if err := s.turns.Wait(ctx); err != nil {
-				return instead{}, err
 			}
 		}
 		err = s.writer.do(ctx, what)
@@ -449,6 +436,25 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 		}
 		return instead{}, s.cannotPayOut(ctx, p, failureOf(failure))
 	})
+}
+
+// readyToPayOut says whether nothing speaks against paying out now, or what is to be done instead.
+func (s *StripePayouts) readyToPayOut(ctx context.Context, p payout.Payout) (ready bool, other instead, err error) {
+	if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
+		return false, other, err
+	}
+	covered, err := s.covered(ctx, p)
+	failure, refused := refusalOf(err)
+	switch {
+	case refused: // the account is connected to us no more
+		return false, instead{}, s.cannotPayOut(ctx, p, failureOf(failure))
+	case err != nil:
+		return false, instead{}, err
+	case !covered:
+		other, err = s.lacks(ctx, p)
+		return false, other, err
+	}
+	return true, instead{}, s.turns.Wait(ctx)
 }
 
 // cannotPayOut begins to take back what was transferred for a payout that was refused or never sent.
@@ -671,7 +677,7 @@ func receivedOf(r stripe.Reversal, p payout.Payout) money.Amount {
 // refusalOf is the failure by which Stripe refused something for good.
 func refusalOf(err error) (*provider.Failure, bool) {
 	failure, ok := errors.AsType[*provider.Failure](err)
-	return failure, ok && (failure.Class == provider.Rejected || failure.Class == provider.NotFound)
+	return failure, ok && definite(failure)
 }
 
 // failureOf is a refusal as the payout keeps it.

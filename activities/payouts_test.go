@@ -122,7 +122,7 @@ func TestAWriteThatFailsHappensOnce(t *testing.T) {
 				requireFailure(t, err, f.class, f.class != provider.Misconfigured)
 				require.NoError(t, b.simulator.ClearFaults())
 				b.sound(t)
-				b.insist(t, first, activity)
+				b.insist(t, activity)
 				b.drive(t, first)
 
 				require.Equal(t, w.end, b.now(t, first).State)
@@ -193,7 +193,7 @@ func TestAPayoutInExecutionIsWaitedFor(t *testing.T) {
 	require.NoError(t, b.simulator.ClearFaults())
 	require.Eventually(t, func() bool { return len(b.simulator.Stripe().Payouts(connected)) == 1 }, time.Minute, time.Millisecond)
 
-	require.Equal(t, payout.InTransit, b.insist(t, first, workflows.ActivitySendPayout).State)
+	require.Equal(t, payout.InTransit, b.insist(t, workflows.ActivitySendPayout).State)
 	require.Equal(t, "1 transfers, 1 payouts, 0 reversals", b.sent())
 	b.sound(t)
 }
@@ -552,7 +552,7 @@ func TestAReversalThatIsRefusedIsHeld(t *testing.T) {
 
 	require.Empty(t, b.must(t, first, workflows.ActivityReverseTransfer).Do)
 
-	b.held(t, first, "reversal_refused: balance_insufficient")
+	b.held(t, "reversal_refused: balance_insufficient")
 }
 
 // What came back after it was paid, and cannot be taken back, is held as well.
@@ -568,7 +568,7 @@ func TestAReturnThatCannotBeTakenBackIsHeld(t *testing.T) {
 
 	b.drive(t, first)
 
-	b.held(t, first, "reversal_refused: balance_insufficient")
+	b.held(t, "reversal_refused: balance_insufficient")
 }
 
 // Somebody reversed 30.00 of the transfer: that is not our reversal, whose answer was lost.
@@ -583,9 +583,9 @@ func TestAReversalThatIsNotOursIsNotAdopted(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Stored500, Method: "POST", Times: 1}))
 
-	b.insist(t, first, workflows.ActivityReverseTransfer)
+	b.insist(t, workflows.ActivityReverseTransfer)
 
-	b.held(t, first, "reversal_refused: amount_too_large")
+	b.held(t, "reversal_refused: amount_too_large")
 	require.Equal(t, 2, b.epoch(t, "reversal"))
 }
 
@@ -622,10 +622,10 @@ func TestAPayoutOfTheSellersDoesNotPassForOurs(t *testing.T) {
 				require.NoError(t, err)
 			}
 
-			b.insist(t, first, workflows.ActivitySendPayout)
+			b.insist(t, workflows.ActivitySendPayout)
 
 			if c.end == payout.Held {
-				b.held(t, first, "payout_is_not_as_it_was_sent")
+				b.held(t, "payout_is_not_as_it_was_sent")
 				return
 			}
 			require.Equal(t, c.end, b.now(t, first).State)
@@ -646,7 +646,7 @@ func TestTwoTransfersForOnePayoutAreHeld(t *testing.T) {
 	_, err = b.client(t).CreateTransfer(t.Context(), transferOf(first), "somebody's")
 	require.NoError(t, err)
 
-	b.insist(t, first, workflows.ActivitySendTransfer)
+	b.insist(t, workflows.ActivitySendTransfer)
 
 	require.Equal(t, payout.Held, b.now(t, first).State)
 	require.Equal(t, "payout_is_not_as_it_was_sent", b.now(t, first).Reason)
@@ -673,7 +673,7 @@ func TestALookUpThatIsRefusedProvesNothing(t *testing.T) {
 
 			require.Empty(t, b.must(t, first, workflows.ActivitySendPayout).Do)
 
-			b.held(t, first, "account_invalid")
+			b.held(t, "account_invalid")
 			require.Equal(t, "1 transfers, 1 payouts, 0 reversals", b.sent())
 		})
 	}
@@ -747,7 +747,7 @@ func TestWhatIsDecidedAtTheLastMomentStopsTheTransfer(t *testing.T) {
 	require.Empty(t, b.must(t, first, workflows.ActivitySendTransfer).Do)
 
 	require.Equal(t, "0 transfers, 0 payouts, 0 reversals", b.sent())
-	b.held(t, first, "meanwhile")
+	b.held(t, "meanwhile")
 }
 
 // One attempt was refused, and before it can say so another one, that was taken for lost, sends again:

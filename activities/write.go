@@ -115,7 +115,7 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 	case failure.Code == codeIdempotency:
 		// Something was done under this key with other parameters: the look-up tells what.
 		return errors.Join(as(provider.OutcomeUnknown, failure), w.requests.MarkReplayed(ctx, w.pool, request.Key))
-	case failure.Class == provider.Rejected && failure.Status == http.StatusForbidden && request.FirstSentAt != nil:
+	case definite(failure) && failure.Status == http.StatusForbidden && request.FirstSentAt != nil:
 		// Who is not let in is refused before the key is looked at: what was sent before may be done, and
 		// a look-up will be refused as well.
 		return as(provider.Held, failure)
@@ -123,10 +123,15 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 		return errors.Join(failure, w.requests.MarkUnsent(ctx, w.pool, request.Key))
 	case failure.Class == provider.OutcomeUnknown && failure.Replayed:
 		return errors.Join(failure, w.requests.MarkReplayed(ctx, w.pool, request.Key))
-	case failure.Class == provider.Rejected || failure.Class == provider.NotFound:
+	case definite(failure):
 		return errors.Join(failure, w.requests.Reject(ctx, w.pool, request.Key, failure.Error()))
 	}
 	return err
+}
+
+// definite says that the provider refused something for good.
+func definite(failure *provider.Failure) bool {
+	return failure.Class == provider.Rejected || failure.Class == provider.NotFound
 }
 
 // as gives a failure another class.
@@ -140,9 +145,9 @@ func as(class provider.Class, failure *provider.Failure) error {
 func (w *writer) lookUp(ctx context.Context, what write, request provider.Request) error {
 	looked := w.now()
 	objectID, found, err := what.find(ctx, request)
-	failure, _ := errors.AsType[*provider.Failure](err)
+	failure, failed := errors.AsType[*provider.Failure](err)
 	switch {
-	case what.money && failure != nil && (failure.Class == provider.Rejected || failure.Class == provider.NotFound):
+	case what.money && failed && definite(failure):
 		// It is the look-up that was refused, which says nothing of the request.
 		return as(provider.Held, failure)
 	case err != nil:
