@@ -124,7 +124,7 @@ func (a *API) listPayouts(ctx context.Context, in *struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 },
 ) (*payoutsPage, error) {
-	after, err := decodeCursor[payout.PayoutCursor](in.Cursor)
+	after, err := decodeCursor[payout.Cursor](in.Cursor)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func (s *Store) PayoutConfirmed(ctx context.Context, tx pgx.Tx, id, providerPayo
 		return fmt.Errorf("payout %s: payout %s, beside %s: %w", id, providerPayoutID, p.ProviderPayoutID, ErrOtherObject)
 	case p.ProviderPayoutID == "" && p.Ending != "":
 		return fmt.Errorf("payout %s: payout %s was made, although it was to end as %s: %w: %w", id, providerPayoutID, p.Ending, ErrOtherObject, ErrState)
-	case p.ProviderPayoutID != "" && p.State != Held || p.Ending != "":
+	case p.isOnItsWay():
 		return p.arrivesOn(ctx, tx, arrival)
 	case p.State != Sending && p.State != Held || p.TransferID == "":
 		return p.refuse("be in transit")
@@ -168,6 +168,12 @@ func (s *Store) PayoutConfirmed(ctx context.Context, tx pgx.Tx, id, providerPayo
 		return err
 	}
 	return s.move(ctx, tx, p, InTransit, "", "")
+}
+
+// isOnItsWay says that the provider's payout is known already, and that it is not its being found that
+// ends a doubt.
+func (p Payout) isOnItsWay() bool {
+	return p.ProviderPayoutID != "" && p.State != Held || p.Ending != ""
 }
 
 func (p Payout) arrivesOn(ctx context.Context, tx pgx.Tx, arrival date.Date) error {

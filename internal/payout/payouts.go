@@ -76,8 +76,8 @@ type Transition struct {
 	At     time.Time
 }
 
-// PayoutShown is what the app is told of a payout.
-type PayoutShown struct {
+// Shown is what the app is told of a payout.
+type Shown struct {
 	PayoutID    string        `json:"payout_id"`
 	Status      State         `json:"status"`
 	Method      Method        `json:"method"`
@@ -94,8 +94,8 @@ type FailureShown struct {
 	Code  string `json:"code"`
 }
 
-func (p Payout) shown() PayoutShown {
-	shown := PayoutShown{PayoutID: p.ID, Status: p.State, Method: p.Method, Gross: p.Gross, Fee: p.Fee, Net: p.Net}
+func (p Payout) shown() Shown {
+	shown := Shown{PayoutID: p.ID, Status: p.State, Method: p.Method, Gross: p.Gross, Fee: p.Fee, Net: p.Net}
 	if !p.ArrivalDate.IsZero() {
 		shown.ArrivalDate = &p.ArrivalDate
 	}
@@ -185,17 +185,17 @@ func collectPayouts(ctx context.Context, db postgres.DB, condition string, args 
 	return pgx.CollectRows(rows, scanPayout)
 }
 
-// PayoutCursor is a place in the list of a payee's payouts; the zero value is its beginning.
-type PayoutCursor struct {
+// Cursor is a place in the list of a payee's payouts; the zero value is its beginning.
+type Cursor struct {
 	CreatedAt time.Time `json:"at"`
 	ID        string    `json:"id"`
 }
 
 // Cursor is the place right after the payout.
-func (p Payout) Cursor() PayoutCursor { return PayoutCursor{CreatedAt: p.CreatedAt, ID: p.ID} }
+func (p Payout) Cursor() Cursor { return Cursor{CreatedAt: p.CreatedAt, ID: p.ID} }
 
 // ListPayouts lists a payee's payouts behind the cursor, the newest first.
-func ListPayouts(ctx context.Context, db postgres.DB, payeeID string, after PayoutCursor, limit int) ([]Payout, error) {
+func ListPayouts(ctx context.Context, db postgres.DB, payeeID string, after Cursor, limit int) ([]Payout, error) {
 	payouts, err := collectPayouts(ctx, db, `payee_id = $1 AND ($2 = '' OR (created_at, id) < ($3, $2))
 		ORDER BY created_at DESC, id DESC LIMIT $4`, payeeID, after.ID, after.CreatedAt, limit)
 	if err != nil {

@@ -111,7 +111,8 @@ func TestARequestAboveTheCapIsSplit(t *testing.T) {
 		require.LessOrEqual(t, p.Net.Minor, int64(999_900))
 		gross, fee, net = gross+p.Gross.Minor, fee+p.Fee.Minor, net+p.Net.Minor
 	}
-	require.Equal(t, whole, payout.Terms{Gross: cents(gross), Fee: cents(fee), Net: cents(net)})
+	together := payout.Terms{Gross: cents(gross), Fee: cents(fee), Net: cents(net)}
+	require.Equal(t, whole, together)
 	require.Zero(t, b.balance(t, ada))
 	b.live(t, made[0].ID, "start", "transfer", "payout", "paid")
 	b.live(t, made[1].ID, "start", "refuse")
