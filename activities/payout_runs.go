@@ -63,11 +63,11 @@ func (r *PayoutRuns) AdvancePayoutRun(ctx context.Context, on date.Date) (workfl
 func (r *PayoutRuns) compute(ctx context.Context, run payout.Run) (workflows.PayoutRunStep, error) {
 	result := workflows.PayoutRunStep{State: string(run.State)}
 	if run.LookedAt != nil {
-		known, err := payout.KnowsFunds(ctx, r.pool, payout.RailStripe, *run.LookedAt)
+		lacks, err := payout.LacksStripeFunds(ctx, r.pool, run)
 		if err != nil {
 			return result, err
 		}
-		if !known {
+		if lacks {
 			result.Next = workflows.RunWantsFunds
 			return result, nil
 		}
@@ -101,8 +101,8 @@ func asConflict(err error) error {
 	return err
 }
 
-// SweepPayouts has every payout looked at of which nothing was heard for too long, and lets payees be
-// paid whose payout takes long. After a crash it goes on from the slice it had reached.
+// SweepPayouts has every payout looked at of which nothing was heard for too long, and every run, and
+// lets payees be paid whose payout takes long. After a crash it goes on from the slice it had reached.
 func (r *PayoutRuns) SweepPayouts(ctx context.Context) (workflows.SweepResult, error) {
 	var at sweep
 	if activity.HasHeartbeatDetails(ctx) {
@@ -115,6 +115,9 @@ func (r *PayoutRuns) SweepPayouts(ctx context.Context) (workflows.SweepResult, e
 		return at.Result, err
 	}
 	at.Result.Lifted += int(lifted)
+	if at.Result.Runs, err = r.goOn(ctx); err != nil {
+		return at.Result, err
+	}
 	for {
 		ids, err := payout.ListUnseen(ctx, r.pool, at.After, payoutSlice)
 		if err != nil || len(ids) == 0 {
@@ -135,12 +138,35 @@ type sweep struct {
 	Result workflows.SweepResult `json:"result"`
 }
 
+// goOn has every run go on that should have ended by now, should nothing work on it any more.
+func (r *PayoutRuns) goOn(ctx context.Context) (runs int, err error) {
+	dates, err := payout.ListUnfinishedRuns(ctx, r.pool)
+	if err != nil {
+		return 0, err
+	}
+	messages := make([]outbox.Message, len(dates))
+	for i, on := range dates {
+		messages[i] = workflows.TellPayoutRun(on, round())
+	}
+	return len(dates), r.handOver(ctx, messages)
+}
+
 func (r *PayoutRuns) lookAt(ctx context.Context, ids []string) error {
-	round := "sweep/" + time.Now().UTC().Truncate(time.Hour).Format(time.RFC3339)
+	messages := make([]outbox.Message, len(ids))
+	for i, id := range ids {
+		messages[i] = workflows.LookAtPayout(id, round())
+	}
+	return r.handOver(ctx, messages)
+}
+
+// round names the sweep of this hour: what several of them find is looked at once.
+func round() string { return "sweep/" + time.Now().UTC().Truncate(time.Hour).Format(time.RFC3339) }
+
+func (r *PayoutRuns) handOver(ctx context.Context, messages []outbox.Message) error {
 	return postgres.InTx(ctx, r.pool, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		for _, id := range ids {
-			if err := outbox.Queue(batch, workflows.LookAtPayout(id, round)); err != nil {
+		for _, m := range messages {
+			if err := outbox.Queue(batch, m); err != nil {
 				return err
 			}
 		}

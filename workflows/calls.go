@@ -309,6 +309,7 @@ func probing(ctx workflow.Context, p provider.Name) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           ProviderTaskQueue(p),
 		StartToCloseTimeout: ProviderCallTimeout,
+		HeartbeatTimeout:    providerHeartbeat, // or a worker that is killed while it probes would hold everybody up
 		Summary:             "probe " + string(p),
 		Priority:            temporal.Priority{PriorityKey: 1},
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: ProbeInterval, BackoffCoefficient: 1},
@@ -387,7 +388,7 @@ type AccountInput struct {
 type PayoutPlan struct {
 	PayeeID string        `json:"payee_id"`
 	Steps   []PlannedStep `json:"steps,omitempty"`
-	Next  PayoutMove    `json:"next"`
+	Next    PayoutMove    `json:"next"`
 }
 
 // PayoutMove is what is to be done next with a payout, and when.

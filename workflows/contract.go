@@ -286,4 +286,5 @@ type PayoutResult struct {
 type SweepResult struct {
 	Looked int `json:"looked"` // payouts that are looked at again
 	Lifted int `json:"lifted"` // payouts on their way for so long that the payee's next one does not wait
+	Runs   int `json:"runs"`   // runs that have not ended and go on, should nothing work on them any more
 }

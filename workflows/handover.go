@@ -111,10 +111,11 @@ func StartPayoutRun(on date.Date) outbox.Message {
 	}
 }
 
-// TellPayoutRun has a date's run look at what a person decided about it, once for each decision.
-func TellPayoutRun(on date.Date, decision string) outbox.Message {
+// TellPayoutRun has a date's run look at how it stands, once for each cause: what a person decided about
+// it, or a round of the sweep. It starts the workflow if none is running.
+func TellPayoutRun(on date.Date, cause string) outbox.Message {
 	m := StartPayoutRun(on)
-	m.Key += "/" + decision
+	m.Key += "/" + cause
 	m.Signal = SignalDecided
 	return m
 }

@@ -40,7 +40,9 @@ func TestAnAccountThatIsLinkedAgainWaitsForALook(t *testing.T) {
 	require.Equal(t, payout.BecauseDestinationUnchecked, b.facts(t, friday, ada)[ada].Stripe.Problem("usd"))
 	require.Equal(t, string(payout.BecauseDestinationUnchecked), b.read(t, `SELECT string_agg(code, ',') FROM payee_notes WHERE payee_id = $1`, ada))
 
-	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.PutAccountSnapshot(ctx, tx, account(time.Now())) })
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.PutAccountSnapshot(ctx, tx, account(time.Now()))
+	})
 
 	planned = b.plan(t, nextFriday)
 	require.Len(t, planned, 1)
