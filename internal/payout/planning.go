@@ -331,30 +331,49 @@ func (p planning) conclude(ctx context.Context, decisions map[string]Decision) e
 	return nil
 }
 
-// insertPayouts stores payouts, each with the destination that its payee has now.
+// insertPayouts stores payouts of one origin, each with the destination that its payee has now, in one
+// statement.
 func insertPayouts(ctx context.Context, tx pgx.Tx, all []Payout) error {
 	if len(all) == 0 {
 		return nil
 	}
-	batch := &pgx.Batch{}
-	for i := range all {
-		p := &all[i]
-		batch.Queue(`INSERT INTO payouts (id, payee_id, kind, run_date, manual_id, retry_of, part, attempt, method, currency, gross, fee, net,
-				period_end, due_date, actor, stripe_account_id, destination_id)
-			SELECT $1, id, $3, $4, nullif($5, ''), nullif($6, ''), $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-				CASE $9 WHEN 'paypal' THEN NULL ELSE stripe_account_id END, CASE $9 WHEN 'paypal' THEN '' ELSE destination_id END
-			FROM payees WHERE id = $2 RETURNING coalesce(stripe_account_id, ''), destination_id, created_at`,
-			p.ID, p.PayeeID, string(p.Kind), p.RunDate, p.ManualID, p.RetryOf, p.Part, p.Attempt, string(p.Method), string(p.Gross.Currency),
-			p.Gross.Minor, p.Fee.Minor, p.Net.Minor, p.PeriodEnd, p.DueDate, p.Actor).
-			QueryRow(func(row pgx.Row) error {
-				if err := row.Scan(&p.StripeAccountID, &p.DestinationID, &p.CreatedAt); err != nil {
-					return fmt.Errorf("payee %s: store a payout: %w", p.PayeeID, err)
-				}
-				return nil
-			})
+	var (
+		ids, payees, methods, currencies []string
+		parts                            []int
+		gross, fees, nets                []int64
+		ends, due                        []date.Date
+	)
+	for _, p := range all {
+		ids, payees, methods, currencies = append(ids, p.ID), append(payees, p.PayeeID), append(methods, string(p.Method)), append(currencies, string(p.Gross.Currency))
+		parts, ends, due = append(parts, p.Part), append(ends, p.PeriodEnd), append(due, p.DueDate)
+		gross, fees, nets = append(gross, p.Gross.Minor), append(fees, p.Fee.Minor), append(nets, p.Net.Minor)
 	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+	origin := all[0]
+	rows, err := tx.Query(ctx, `INSERT INTO payouts (kind, run_date, manual_id, retry_of, attempt, actor, handed_at,
+			id, payee_id, part, method, currency, gross, fee, net, period_end, due_date, stripe_account_id, destination_id)
+		SELECT $1, $2, nullif($3, ''), nullif($4, ''), $5, $6, CASE $1 WHEN 'scheduled' THEN NULL ELSE now() END,
+			o.id, payee.id, o.part, o.method, o.currency, o.gross, o.fee, o.net, o.period_end, o.due_date,
+			CASE o.method WHEN 'paypal' THEN NULL ELSE payee.stripe_account_id END, CASE o.method WHEN 'paypal' THEN '' ELSE payee.destination_id END
+		FROM unnest($7::text[], $8::text[], $9::int[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::date[], $16::date[])
+			AS o (id, payee_id, part, method, currency, gross, fee, net, period_end, due_date)
+			JOIN payees payee ON payee.id = o.payee_id
+		RETURNING id, coalesce(stripe_account_id, '')`,
+		string(origin.Kind), origin.RunDate, origin.ManualID, origin.RetryOf, origin.Attempt, origin.Actor,
+		ids, payees, parts, methods, currencies, gross, fees, nets, ends, due)
+	if err != nil {
 		return fmt.Errorf("store %d payouts: %w", len(all), err)
+	}
+	accounts := make(map[string]string, len(all))
+	var id, account string
+	_, err = pgx.ForEachRow(rows, []any{&id, &account}, func() error {
+		accounts[id] = account
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("store %d payouts: %w", len(all), err)
+	}
+	for i := range all {
+		all[i].StripeAccountID = accounts[all[i].ID]
 	}
 	return nil
 }

@@ -147,9 +147,6 @@ func (s *Store) sendOff(ctx context.Context, tx pgx.Tx, planned []Payout) error 
 			return err
 		}
 	}
-	if _, err := tx.Exec(ctx, `UPDATE payouts SET handed_at = now() WHERE id = ANY ($1)`, ids); err != nil {
-		return fmt.Errorf("hand %d payouts over: %w", len(ids), err)
-	}
 	if err := s.start(ctx, tx, ids); err != nil {
 		return err
 	}
