@@ -34,7 +34,11 @@ func NewProbe(pool *pgxpool.Pool, read func(context.Context) error) *Probe {
 // answers or is in another state than the gate knew. Otherwise it fails, and is retried: that is
 // how the gate polls.
 func (p *Probe) ProbeProvider(ctx context.Context, in workflows.ProbeInput) (workflows.ProbeResult, error) {
-	failure := p.look(ctx, in.Provider)
+	var failure *provider.Failure
+	_ = whileBeating(ctx, func(ctx context.Context) error {
+		failure = p.look(ctx, in.Provider)
+		return nil
+	})
 	state, text := provider.StateDegraded, ""
 	if failure != nil {
 		state, text = provider.StateDown, failure.Error()
