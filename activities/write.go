@@ -110,11 +110,8 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 		return err
 	}
 	switch {
-	case failure.Code == codeIdempotency && what.money:
-		return as(provider.Held, failure)
 	case failure.Code == codeIdempotency:
-		// Something was done under this key with other parameters: the look-up tells what.
-		return errors.Join(as(provider.OutcomeUnknown, failure), w.requests.MarkReplayed(ctx, w.pool, request.Key))
+		return w.usedOtherwise(ctx, what, request, failure)
 	case definite(failure) && failure.Status == http.StatusForbidden && request.FirstSentAt != nil:
 		// Who is not let in is refused before the key is looked at: what was sent before may be done, and
 		// a look-up will be refused as well.
@@ -127,6 +124,15 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 		return errors.Join(failure, w.requests.Reject(ctx, w.pool, request.Key, failure.Error()))
 	}
 	return err
+}
+
+// usedOtherwise is the failure of a key that was used with other parameters. Something was done under
+// it: the look-up tells what, unless money moved.
+func (w *writer) usedOtherwise(ctx context.Context, what write, request provider.Request, failure *provider.Failure) error {
+	if what.money {
+		return as(provider.Held, failure)
+	}
+	return errors.Join(as(provider.OutcomeUnknown, failure), w.requests.MarkReplayed(ctx, w.pool, request.Key))
 }
 
 // definite says that the provider refused something for good.
