@@ -99,25 +99,18 @@ func RedeliverChange(c feed.Change, request int64) outbox.Message {
 	return m
 }
 
-// StartPayoutRun starts the payouts of a date, by hand; a schedule starts them otherwise.
-func StartPayoutRun(on date.Date) outbox.Message {
+// TellPayoutRun has a date's run look at how it stands, once for each cause: what a person decided about
+// it, or a round of the sweep. It starts the workflow if none is running.
+func TellPayoutRun(on date.Date, cause string) outbox.Message {
 	return outbox.Message{
-		Key:        PayoutRunID(on),
+		Key:        PayoutRunID(on) + "/" + cause,
 		Workflow:   NamePayoutRun,
 		WorkflowID: PayoutRunID(on),
 		TaskQueue:  TaskQueue,
 		Input:      encode(PayoutRunInput{Date: on}),
+		Signal:     SignalDecided,
 		Summary:    "payouts of " + on.String(),
 	}
-}
-
-// TellPayoutRun has a date's run look at how it stands, once for each cause: what a person decided about
-// it, or a round of the sweep. It starts the workflow if none is running.
-func TellPayoutRun(on date.Date, cause string) outbox.Message {
-	m := StartPayoutRun(on)
-	m.Key += "/" + cause
-	m.Signal = SignalDecided
-	return m
 }
 
 // PayoutWork is how the store of payouts hands work over.

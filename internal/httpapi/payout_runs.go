@@ -156,8 +156,8 @@ func (a *API) startPayoutRun(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, a.failRun(ctx, err)
 	}
-	if run.State != payout.RunEnded { // also when there was one: the message of who began it may have been lost
-		if err := a.handOver(ctx, workflows.StartPayoutRun(on)); err != nil {
+	if run.State != payout.RunEnded { // also when there was one: its workflow may be gone
+		if err := a.handOver(ctx, workflows.TellPayoutRun(on, "start/"+requestOf(ctx).id)); err != nil {
 			return nil, a.fail(ctx, err)
 		}
 	}

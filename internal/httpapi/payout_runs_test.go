@@ -68,7 +68,8 @@ func TestARunIsStartedOncePerDate(t *testing.T) {
 	require.Equal(t, "payout-run/"+today, first.body["workflow_id"])
 	require.Empty(t, first.body["totals"])
 	require.Equal(t, http.StatusOK, again.status, again.text)
-	require.Equal(t, []string{"payout-run/" + today}, b.messages(t))
+	started := "payout-run/" + today + "/start"
+	require.Equal(t, []string{started, started}, b.messages(t), "should the workflow be gone, the second one starts it")
 	require.Equal(t, []string{"olga begin_payout_run " + today + ": "}, b.acts(t))
 	require.Positive(t, b.notified.calls())
 	require.Empty(t, b.temporal.updates, "Temporal may be away")
@@ -81,7 +82,7 @@ func TestARunWhoseMessageWasLostIsStartedAgain(t *testing.T) {
 	b.begin(t, "computing")
 	r := b.call(t, "POST", "/v1/ops/payout-runs", operatorKey, `{"date":"2026-11-20"}`)
 	require.Equal(t, http.StatusOK, r.status, r.text)
-	require.Equal(t, []string{"payout-run/2026-11-20"}, b.messages(t))
+	require.Equal(t, []string{"payout-run/2026-11-20/start"}, b.messages(t))
 }
 
 func TestARunThatEndedIsNotStartedAgain(t *testing.T) {
