@@ -43,6 +43,9 @@ func (p *Payouts) PlanPayout(ctx context.Context, in workflows.PayoutInput) (wor
 	}
 	planned, err := planStep(ctx, p.health, opened)
 	plan.Steps = []workflows.PlannedStep{planned}
+	if planned.Status != step.Pending { // it was its time, and something failed
+		plan.Next.At = nil
+	}
 	return plan, err
 }
 

@@ -130,6 +130,7 @@ func (p *payingOut) awaitTurn(ctx workflow.Context, t *task) error {
 	}
 	drain(p.events)
 	p.decided = false // the next move looks at what is true now
+	p.next.At = nil   // its time has come, and stays so when it fails: what it was to find is not put off
 	return nil
 }
 

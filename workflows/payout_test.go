@@ -220,6 +220,22 @@ func TestAPayoutParksAndGoesOnWithTheSameMove(t *testing.T) {
 	require.Equal(t, 1, w.count(checkDestination))
 }
 
+// An event had it look before its day. What the look was to find is looked for as soon as the provider is
+// back, and not put off until that day.
+func TestAParkedLookIsNotPutOff(t *testing.T) {
+	t.Parallel()
+	w := setupPayout(t)
+	w.straight()
+	w.script(readPayout, times(workflows.BlipAttempts, failing(provider.Transient, "network"))...)
+	w.after(time.Hour, w.event)
+	w.after(time.Hour+10*time.Minute, func() { w.providerUp(provider.Stripe) })
+
+	require.Equal(t, payout.Paid, w.run(t).State)
+
+	require.Equal(t, time.Hour, w.ranAt(readPayout)[0])
+	require.Equal(t, time.Hour+10*time.Minute, w.ranAt(readPayout)[workflows.BlipAttempts])
+}
+
 // No wake-up comes: it looks again by itself.
 func TestAParkedPayoutGoesOnByItself(t *testing.T) {
 	t.Parallel()
