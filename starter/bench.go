@@ -14,7 +14,7 @@ import (
 
 // benchCommand is starter bench.
 type benchCommand struct {
-	Only []string `help:"Measure these alone, comma-separated: cost, latency, outage, throughput, acks, reads, backlog, syncrate, memory."`
+	Only []string `help:"Measure these alone, comma-separated: cost, latency, outage, throughput, acks, reads, backlog, syncrate, memory, payouts, planning."`
 }
 
 // Validate is called by the parser.
@@ -29,7 +29,9 @@ func (c *benchCommand) Validate() error {
 
 // Run measures a whole Holdfast on this machine, with Postgres as it is in production.
 func (c *benchCommand) Run(ctx context.Context) (err error) {
-	running, err := startFleet(ctx, os.Stdout, "bench", func(o *fleet.Options) { o.UI, o.StripeRate = false, bench.Rate })
+	running, err := startFleet(ctx, os.Stdout, "bench", func(o *fleet.Options) {
+		o.UI, o.StripeRate, o.Env = false, bench.Rate, bench.PayoutSettings()
+	})
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,8 @@ func (r *run) measures() []measure {
 		{"backlog", r.backlog},
 		{"syncrate", r.syncRate},
 		{"memory", r.memory},
+		{"payouts", r.payouts},
+		{"planning", r.planning},
 	}
 }
 
