@@ -47,8 +47,17 @@ func TestScenarios(t *testing.T) {
 		"sync-now":          playSyncNow,
 		"sync-approval":     playSyncApproval,
 		"sync-continued":    playSyncContinued,
+
+		"payout-straight":  playPayoutStraight,
+		"payout-outage":    playPayoutOutage,
+		"payout-failed":    playPayoutFailed,
+		"payout-returned":  playPayoutReturned,
+		"payout-canceled":  playPayoutCanceled,
+		"payout-held":      playPayoutHeld,
+		"payout-continued": playPayoutContinued,
 	}
-	settings := map[string][]string{"sync-continued": {fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}}
+	short := []string{fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}
+	settings := map[string][]string{"sync-continued": short, "payout-continued": short}
 	for name, play := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -153,13 +153,7 @@ func playSyncContinued(t *testing.T, b bundle) string {
 	t.Helper()
 	b.refused(t)
 	workflowID := workflows.SyncID("u_1")
-	continued := func() bool {
-		described, err := b.temporal.DescribeWorkflowExecution(t.Context(), workflowID, "")
-		require.NoError(t, err)
-		info := described.GetWorkflowExecutionInfo()
-		return info.GetFirstRunId() != info.GetExecution().GetRunId()
-	}
-	for asked := 0; !continued(); asked++ {
+	for asked := 0; !b.continued(t, workflowID); asked++ {
 		require.Less(t, asked, longHistory, "it does not continue as new")
 		require.False(t, b.syncNow(t, "u_1").Synced)
 	}
@@ -170,5 +164,14 @@ func playSyncContinued(t *testing.T, b bundle) string {
 	return b.synced(t, "u_1")
 }
 
-// longHistory is how many events the server of playSyncContinued takes for many.
+// continued says that a workflow has continued as new.
+func (b bundle) continued(t *testing.T, workflowID string) bool {
+	t.Helper()
+	described, err := b.temporal.DescribeWorkflowExecution(t.Context(), workflowID, "")
+	require.NoError(t, err)
+	info := described.GetWorkflowExecutionInfo()
+	return info.GetFirstRunId() != info.GetExecution().GetRunId()
+}
+
+// longHistory is how many events the servers of the scenarios with long histories take for many.
 const longHistory = 60
