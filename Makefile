@@ -30,6 +30,13 @@ demo: build ## show the main job on a whole Holdfast; ARGS=--once ends by itself
 test: build tools workflowcheck verify ## everything that CI runs but lint
 	go test -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) $(ARGS) ./...
 
+# The tests run a shorter one, of 120 payouts.
+CHAOS_PAYOUTS := 1000
+
+.PHONY: chaos
+chaos: tools ## make a day of payouts while everything fails; CHAOS_PAYOUTS=1000
+	go test -count=1 -timeout 60m -v ./internal/fleet -run TestPayoutsInChaos -chaos-payouts $(CHAOS_PAYOUTS)
+
 .PHONY: bench
 bench: build ## measure a whole Holdfast and print the figures beside their aims
 	@bin/starter bench $(ARGS)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
@@ -40,7 +41,7 @@ func (b bundle) payees(t *testing.T, n int, earned func(i int) int64) []payee {
 		all[i] = payee{id: fmt.Sprintf("u_%d", i), earned: earned(i)}
 		return b.enroll(t.Context(), &all[i])
 	})
-	await(t, "every account to be looked at", func() bool { return b.count(t, `SELECT count(*) FROM payee_accounts`) == n })
+	b.awaitLong(t, "every account to be looked at", func() bool { return b.count(t, `SELECT count(*) FROM payee_accounts`) == n })
 	b.comeLongAgo(t)
 	return all
 }
@@ -113,6 +114,23 @@ func (b bundle) startRun(t *testing.T, on string) {
 func (b bundle) awaitPaid(t *testing.T, n int) {
 	t.Helper()
 	await(t, "the payouts to be paid", func() bool { return b.count(t, `SELECT count(*) FROM payouts WHERE state = 'paid'`) == n })
+}
+
+// awaitLong is await for what takes minutes when there are many.
+func (b bundle) awaitLong(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	if !assert.Eventually(t, so, 10*time.Minute, 500*time.Millisecond) {
+		t.Fatalf("waited in vain for %s; of %d payees %d have a known account, and the payouts are: %s", what,
+			b.count(t, `SELECT count(*) FROM payees`), b.count(t, `SELECT count(*) FROM payee_accounts`), b.states(t))
+	}
+}
+
+// states tells how many payouts are in which state.
+func (b bundle) states(t *testing.T) (text string) {
+	t.Helper()
+	require.NoError(t, b.Pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(n || ' ' || state, ', '), 'none') FROM (
+		SELECT state, count(*) AS n FROM payouts GROUP BY state ORDER BY state) AS counted`).Scan(&text))
+	return text
 }
 
 // requirePaidOnce holds Postgres, the ledger and Stripe against each other and against what each payee
