@@ -298,7 +298,7 @@ func TestAReturnOfWhichNobodyHeardIsFound(t *testing.T) {
 	require.NoError(t, err)
 
 	b.daysPass(t, 4)
-	b.sweep(t)
+	require.Equal(t, len(all), b.sweep(t))
 
 	await(t, "the return to be found", func() bool { return b.payoutOf(t, all[0].id).Status == "returned" })
 	b.awaitWorkflowsOfPayouts(t)
@@ -329,7 +329,7 @@ func (b bundle) daysPass(t *testing.T, days int) {
 	require.NoError(t, err)
 }
 
-// sweep looks for payouts that nothing was heard of, as the schedule does every hour.
+// sweep looks for payouts that nothing was heard of, as the schedule does every hour, and tells how many there were.
 func (b bundle) sweep(t *testing.T) (looked int) {
 	t.Helper()
 	run, err := b.Temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "payout-sweep-by-hand", TaskQueue: workflows.TaskQueue}, workflows.NamePayoutSweep)
