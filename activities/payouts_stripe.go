@@ -61,7 +61,7 @@ type StripePayouts struct {
 }
 
 // NewStripePayouts makes the activities. A nil client is a Stripe that is not configured; turns is the
-// limiter of this process for all calls of a move but the first.
+// limiter of this process for all calls of moves, since most make two and their queue's rate counts one.
 func NewStripePayouts(
 	pool *pgxpool.Pool, payouts *payout.Store, client *stripe.Client, breaker *provider.Breaker, turns waiter, log *slog.Logger,
 ) *StripePayouts {
@@ -97,6 +97,9 @@ func (s *StripePayouts) move(
 		}
 		var other instead
 		if needs(p, activity) {
+			if err := s.turns.Wait(ctx); err != nil {
+				return err
+			}
 			other, err = do(ctx, p)
 		}
 		if err = s.hold(ctx, p, err); err != nil && !errors.Is(err, errOvertaken) {

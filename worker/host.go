@@ -137,7 +137,7 @@ func (h host) stripeWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityCompareStripePage, lists.CompareStripePage)
 	funds := activities.NewStripeFunds(h.pool, h.payouts, h.stripe, breaker, h.log)
 	register(w, workflows.ActivityReadPlatformFunds, funds.ReadPlatformFunds)
-	moves := activities.NewStripePayouts(h.pool, h.payouts, h.stripe, breaker, h.furtherCalls(provider.Stripe), h.log)
+	moves := activities.NewStripePayouts(h.pool, h.payouts, h.stripe, breaker, h.turns(provider.Stripe), h.log)
 	register(w, workflows.ActivityCheckAccount, moves.CheckAccount)
 	register(w, workflows.ActivityCheckDestination, moves.CheckDestination)
 	register(w, workflows.ActivitySendTransfer, moves.SendTransfer)
@@ -158,7 +158,7 @@ func (h host) stripeWorker(queue string) worker.Worker {
 func (h host) payPalWorker(queue string) worker.Worker {
 	w := h.providerWorker(queue, provider.PayPal)
 	reads := activities.NewPayPalSubscriptions(
-		h.pool, h.subscriptions, h.paypal, h.breakers[provider.PayPal], h.furtherCalls(provider.PayPal), h.meter, h.log)
+		h.pool, h.subscriptions, h.paypal, h.breakers[provider.PayPal], h.turns(provider.PayPal), h.meter, h.log)
 	register(w, workflows.ActivityReadPayPalSubscriptions, reads.ReadPayPalSubscriptions)
 	var probe func(context.Context) error
 	if h.paypal != nil {
@@ -168,9 +168,9 @@ func (h host) payPalWorker(queue string) worker.Worker {
 	return w
 }
 
-// furtherCalls lets the calls of one activity but the first have their turn: the queue's rate counts
-// that one alone.
-func (h host) furtherCalls(p provider.Name) *rate.Limiter {
+// turns lets calls of this process have their turn where activities make more than one: the queue's rate
+// counts activities.
+func (h host) turns(p provider.Name) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(h.rates[p]), 1)
 }
 
@@ -178,8 +178,16 @@ func (h host) furtherCalls(p provider.Name) *rate.Limiter {
 func (h host) providerWorker(queue string, p provider.Name) worker.Worker {
 	options := h.options()
 	options.TaskQueueActivitiesPerSecond = h.rates[p]
+	options.MaxConcurrentActivityExecutionSize = slots(h.rates[p])
 	options.DisableWorkflowWorker = true
 	return worker.New(h.temporal, queue, options)
+}
+
+// slots is how many activities of a provider run at once: enough for calls that take seconds, and so few
+// that none waits for its turn for long while others could go elsewhere.
+func slots(callsPerSecond float64) int {
+	const atLeast, atMost, seconds = 50, 1000, 4
+	return min(max(atLeast, int(seconds*callsPerSecond)), atMost)
 }
 
 func (h host) options() worker.Options {

@@ -136,6 +136,7 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 			Object struct {
 				ID       stripeRef `json:"id"`
 				Customer stripeRef `json:"customer"`
+				Status   stripeRef `json:"status"`
 			} `json:"object"`
 		} `json:"data"`
 	}
@@ -158,13 +159,17 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 			// person would have to look at.
 			e.Subject = e.Account
 		}
-	case e.Account != "" && strings.HasPrefix(read.Type, "payout."):
+	case e.Account != "" && strings.HasPrefix(read.Type, "payout.") && !isUnderWay(read.Data.Object.Status):
 		e.About, e.Subject = Payouts, subjectOf(string(read.Data.Object.ID))
 	case e.Account != "" && (read.Type == "account.updated" || strings.HasPrefix(read.Type, "account.external_account.")):
 		e.About, e.Subject = Accounts, e.Account
 	}
 	return e, read.Livemode, nil
 }
+
+// isUnderWay says that a payout is where the answer to its making had it already: there is nothing to
+// read of it before it arrives or fails.
+func isUnderWay(status stripeRef) bool { return status == "pending" || status == "in_transit" }
 
 // aboutObject says that an event is an event, though its object is not one: it is about nobody.
 func aboutObject(err error) bool {

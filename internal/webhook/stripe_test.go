@@ -174,6 +174,22 @@ func TestStripeEventsOfPayoutsAndAccounts(t *testing.T) {
 	}
 }
 
+// A payout that is made tells two or three times that it is under way, and once that it arrived.
+func TestStripeEventsOfPayoutsUnderWayLeadToNothing(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]webhook.Topic{
+		"pending": "", "in_transit": "", "paid": webhook.Payouts, "failed": webhook.Payouts, "canceled": webhook.Payouts,
+	} {
+		body := bytes.Replace(stripeEvent("payout.updated", `"id": "po_1", "status": "`+status+`"`),
+			[]byte(`{"id"`), []byte(`{"account": "acct_1", "id"`), 1)
+
+		e, err := setupStripe(t, nil).Read(t.Context(), stripeHeader(body, time.Now(), connectSecret), body)
+
+		require.NoError(t, err)
+		require.Equal(t, want, e.About, status)
+	}
+}
+
 func TestStripeTellsOfWhatIsNoObject(t *testing.T) {
 	t.Parallel()
 	for _, object := range []string{`[1]`, `"cus_1"`, `null`, `7`} {
