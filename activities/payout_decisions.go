@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
 	"github.com/holdfast/holdfast/workflows"
@@ -36,16 +36,23 @@ func (s *StripePayouts) CancelPayout(ctx context.Context, in workflows.PayoutDec
 // nothingUnderWay refuses when something was sent of which it is not known what came of it. The caller
 // holds the payout, without which nothing is sent.
 func (s *StripePayouts) nothingUnderWay(ctx context.Context, tx pgx.Tx, id string) error {
+	what, err := s.unknownSince(ctx, tx, id, time.Time{})
+	if err == nil && what != "" {
+		err = conflict("a " + what + " was sent, and what came of it is not known yet; try again when it is")
+	}
+	return err
+}
+
+// unknownSince names what was sent for a payout at the moment or later of which it is not known what
+// came of it; empty when that is nothing.
+func (s *StripePayouts) unknownSince(ctx context.Context, db postgres.DB, id string, moment time.Time) (what string, err error) {
 	for _, what := range []string{opTransfer, opPayout} {
-		unknown, err := s.writer.requests.IsUnknown(ctx, tx, operation(what, id))
-		if err != nil {
-			return err
-		}
-		if unknown {
-			return conflict("a " + what + " was sent, and what came of it is not known yet; try again when it is")
+		unknown, err := s.writer.requests.IsUnknown(ctx, db, operation(what, id), moment)
+		if err != nil || unknown {
+			return what, err
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // callBack has Stripe cancel a payout that is not at the bank yet.
@@ -95,10 +102,12 @@ func (s *StripePayouts) decide(ctx context.Context, in workflows.PayoutDecisionI
 	}
 	p, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
 	if err == nil {
-		err = do(ctx, p)
+		err = whileBeating(ctx, func(ctx context.Context) error { return do(ctx, p) })
 	}
-	if failure, ok := errors.AsType[*provider.Failure](err); ok {
+	if failure, refused := refusalOf(err); refused {
 		err = conflict("Stripe does not bear it out: " + failure.Error())
+	} else if failure != nil {
+		err = conflict("Stripe gives no clear answer; try again: " + failure.Error())
 	}
 	if err != nil {
 		return workflows.PayoutMove{}, asConflict(err)
@@ -142,12 +151,21 @@ func (s *StripePayouts) provePaid(ctx context.Context, p payout.Payout, provider
 // all the same; what came back is counted.
 func (s *StripePayouts) proveFailed(ctx context.Context, p payout.Payout, r *payout.Resolution) error {
 	r.Received = money.Zero(p.Net.Currency)
+	what, err := s.unknownSince(ctx, s.pool, p.ID, time.Now().Add(-settling))
+	switch {
+	case err != nil:
+		return err
+	case what != "" && !r.Force: // it may not show at Stripe yet
+		return conflict("a " + what + " was sent less than ten minutes ago, and what came of it is not known; try again later")
+	}
 	transfers, err := s.transfersOf(ctx, p)
 	if err != nil {
 		return unless(r.Force, err)
 	}
 	for _, t := range transfers {
-		r.Received.Minor += t.AmountReversed
+		if t.ID == p.TransferID { // of what else was transferred the ledger knows nothing
+			r.Received.Minor = t.AmountReversed
+		}
 		if t.AmountReversed < t.Amount && !r.Force {
 			return conflict("the transfer " + t.ID + " is not reversed: its money is on the connected account, or was paid")
 		}

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/outbox"
@@ -93,10 +94,15 @@ func (r *PayoutRuns) DecidePayoutRun(ctx context.Context, in workflows.DecideRun
 	return asConflict(decide(ctx, in.Date, in.Actor, ""))
 }
 
-// asConflict is for decisions: what the state does not allow is not tried again.
+// asConflict is for decisions: what the state does not allow, and what is no decision, is not tried again.
 func asConflict(err error) error {
-	if errors.Is(err, payout.ErrState) || errors.Is(err, payout.ErrNoRun) || errors.Is(err, payout.ErrNoPayout) {
-		return temporal.NewNonRetryableApplicationError(err.Error(), workflows.ErrConflict, nil)
+	if field, ok := errors.AsType[*customer.FieldError](err); ok {
+		return temporal.NewNonRetryableApplicationError(field.Error(), workflows.ErrInvalidInput, nil)
+	}
+	for _, refusal := range []error{payout.ErrState, payout.ErrOtherObject, payout.ErrNoRun, payout.ErrNoPayout} {
+		if errors.Is(err, refusal) {
+			return temporal.NewNonRetryableApplicationError(err.Error(), workflows.ErrConflict, nil)
+		}
 	}
 	return err
 }

@@ -164,13 +164,14 @@ func latestRequest(ctx context.Context, db postgres.DB, o Operation) (Request, e
 	return request, err
 }
 
-// IsUnknown says whether a request of the operation was sent of which it is not known what came of it.
-func (*Requests) IsUnknown(ctx context.Context, db postgres.DB, o Operation) (bool, error) {
+// IsUnknown says whether a request of the operation was sent, at the moment or later, of which it is not
+// known what came of it.
+func (*Requests) IsUnknown(ctx context.Context, db postgres.DB, o Operation, since time.Time) (bool, error) {
 	latest, err := latestRequest(ctx, db, o)
 	if err != nil {
 		return false, fmt.Errorf("%s: see whether its outcome is known: %w", o, err)
 	}
-	return latest.Outcome == OutcomeOpen && latest.FirstSentAt != nil, nil
+	return latest.Outcome == OutcomeOpen && latest.SentSince(since), nil
 }
 
 // insertRequest stores an epoch, unless somebody else has just stored one.
