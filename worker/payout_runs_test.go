@@ -209,6 +209,16 @@ func (b bundle) toApprove(t *testing.T) (workflowID string) {
 	return workflowID
 }
 
+// awaitProgress waits until today's run says that it is in a state.
+func (b bundle) awaitProgress(t *testing.T, state string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var progress workflows.PayoutRunResult
+		answer, err := b.temporal.QueryWorkflow(t.Context(), workflows.PayoutRunID(today()), "", workflows.QueryProgress)
+		return err == nil && answer.Get(&progress) == nil && progress.State == state
+	}, time.Minute, 20*time.Millisecond, "the run is not %s", state)
+}
+
 // playRunApproved is a run that waits until a person lets it pay.
 func playRunApproved(t *testing.T, b bundle) string {
 	t.Helper()
@@ -226,8 +236,10 @@ func playRunPaused(t *testing.T, b bundle) string {
 	t.Helper()
 	workflowID := b.toApprove(t)
 	require.NoError(t, b.decideRun(t, workflows.UpdatePause))
+	b.awaitProgress(t, "paused")
 	require.ErrorContains(t, b.decideRun(t, workflows.UpdateApprove), "cannot be approved")
 	require.NoError(t, b.decideRun(t, workflows.UpdateResume))
+	b.awaitProgress(t, "awaiting_approval")
 	require.NoError(t, b.payouts.Approve(t.Context(), today(), "ops", "they are as they should be"))
 	b.handOver(t, workflows.TellPayoutRun(today(), "approved"))
 	result, _ := b.runOver(t, today())

@@ -25,6 +25,8 @@ func scenarios() []string {
 		"sync-continued",
 		"delivery", "delivery-given-up", "delivery-asked-for",
 		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-continued",
+		"run-straight", "run-outage", "run-approved", "run-paused", "launcher", "launcher-again",
+		"account-check", "account-check-outage", "account-check-again", "payout-sweep",
 	}
 }
 
@@ -42,6 +44,10 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
 			replayer.RegisterWorkflowWithOptions(workflows.ChangeDelivery, workflow.RegisterOptions{Name: workflows.NameChangeDelivery})
 			replayer.RegisterWorkflowWithOptions(workflows.Payout, workflow.RegisterOptions{Name: workflows.NamePayout})
+			replayer.RegisterWorkflowWithOptions(workflows.PayoutLauncher, workflow.RegisterOptions{Name: workflows.NamePayoutLauncher})
+			replayer.RegisterWorkflowWithOptions(workflows.PayoutRun, workflow.RegisterOptions{Name: workflows.NamePayoutRun})
+			replayer.RegisterWorkflowWithOptions(workflows.AccountCheck, workflow.RegisterOptions{Name: workflows.NameAccountCheck})
+			replayer.RegisterWorkflowWithOptions(workflows.PayoutSweep, workflow.RegisterOptions{Name: workflows.NamePayoutSweep})
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, filepath.Join(histories, scenario+".json")))
 		})
 	}
