@@ -170,13 +170,17 @@ func (s *StripePayouts) proveFailed(ctx context.Context, p payout.Payout, r *pay
 			return conflict("the transfer " + t.ID + " is not reversed: its money is on the connected account, or was paid")
 		}
 	}
+	return unless(r.Force, s.proveUnpaid(ctx, p))
+}
+
+// proveUnpaid looks whether no payout of ours is on its way at Stripe, or has arrived.
+func (s *StripePayouts) proveUnpaid(ctx context.Context, p payout.Payout) error {
 	made, err := s.client.ListPayouts(ctx, p.StripeAccountID, p.CreatedAt.Add(-lookBack))
 	if err != nil {
-		return unless(r.Force, err)
+		return err
 	}
 	for _, at := range made {
-		ended := at.Status == stripe.PayoutFailed || at.Status == stripe.PayoutCanceled
-		if at.HoldfastPayoutID() == p.ID && !at.Automatic && !ended && !r.Force {
+		if at.HoldfastPayoutID() == p.ID && !at.Automatic && !ended(at) {
 			return conflict("the payout " + at.ID + " at Stripe is " + at.Status)
 		}
 	}

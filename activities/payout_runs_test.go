@@ -187,7 +187,7 @@ func TestASweepHasEachLookedAtOnceAnHour(t *testing.T) {
 		require.Equal(t, workflows.SweepResult{Looked: 1, Runs: 1}, sweep())
 	}
 
-	if time.Now().UTC().Truncate(time.Hour) == began {
+	if time.Now().UTC().Truncate(time.Hour).Equal(began) {
 		require.Equal(t, before+2, b.depth(t))
 	}
 	require.NotZero(t, b.count(t, `SELECT count(*) FROM outbox WHERE message->>'workflow_id' = 'payout/`+first+`' AND message->>'signal' = 'provider_event'`))

@@ -46,7 +46,7 @@ func (b bundle) planned(t *testing.T, payeeID string, account simulator.Account)
 			return err
 		}
 		_, err = tx.Exec(t.Context(), `INSERT INTO payouts (id, payee_id, kind, run_date, method, currency, gross, fee, net, period_end, due_date, stripe_account_id, destination_id)
-			VALUES ($1, $2, 'scheduled', current_date, 'stripe_standard', 'usd', 10000, 0, 10000, current_date, current_date, $3, $4)`,
+			VALUES ($1, $2, 'scheduled', current_date, 'stripe_standard', 'usd', 10000, 0, 10000, now()::date, current_date, $3, $4)`,
 			id, payeeID, account.ID, account.ExternalAccounts[0].ID)
 		if err != nil {
 			return err

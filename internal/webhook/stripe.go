@@ -133,11 +133,7 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 		Livemode bool   `json:"livemode"`
 		Account  string `json:"account"`
 		Data     struct {
-			Object struct {
-				ID       stripeRef `json:"id"`
-				Customer stripeRef `json:"customer"`
-				Status   stripeRef `json:"status"`
-			} `json:"object"`
+			Object stripeObject `json:"object"`
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(body, &read); err != nil && !aboutObject(err) {
@@ -151,20 +147,32 @@ func readStripe(body []byte) (e Event, livemode bool, err error) {
 		at := time.Unix(read.Created, 0).UTC()
 		e.OccurredAt = &at
 	}
-	switch {
-	case changesSubscriptions(read.Type):
-		e.About, e.Subject = Subscriptions, subjectOf(string(read.Data.Object.Customer))
-		if e.Account != "" {
-			// The customers of a connected account are its own, and nobody's here: the account is whom a
-			// person would have to look at.
-			e.Subject = e.Account
-		}
-	case e.Account != "" && strings.HasPrefix(read.Type, "payout.") && !isUnderWay(read.Data.Object.Status):
-		e.About, e.Subject = Payouts, subjectOf(string(read.Data.Object.ID))
-	case e.Account != "" && (read.Type == "account.updated" || strings.HasPrefix(read.Type, "account.external_account.")):
-		e.About, e.Subject = Accounts, e.Account
-	}
+	e.About, e.Subject = topicOf(e, read.Data.Object)
 	return e, read.Livemode, nil
+}
+
+// stripeObject is what we take from the object that an event is about.
+type stripeObject struct {
+	ID       stripeRef `json:"id"`
+	Customer stripeRef `json:"customer"`
+	Status   stripeRef `json:"status"`
+}
+
+// topicOf is what may have changed, and of whom.
+func topicOf(e Event, object stripeObject) (Topic, string) {
+	switch {
+	case changesSubscriptions(e.Type) && e.Account != "":
+		// The customers of a connected account are its own, and nobody's here: the account is whom a
+		// person would have to look at.
+		return Subscriptions, e.Account
+	case changesSubscriptions(e.Type):
+		return Subscriptions, subjectOf(string(object.Customer))
+	case e.Account != "" && strings.HasPrefix(e.Type, "payout.") && !isUnderWay(object.Status):
+		return Payouts, subjectOf(string(object.ID))
+	case e.Account != "" && (e.Type == "account.updated" || strings.HasPrefix(e.Type, "account.external_account.")):
+		return Accounts, e.Account
+	}
+	return "", ""
 }
 
 // isUnderWay says that a payout is where the answer to its making had it already: there is nothing to
