@@ -93,9 +93,7 @@ const (
 )
 
 // Transport makes the HTTP calls to one provider: through the breaker, into the call's record, and
-// past the observer. It adds no retries. (net/http has one of its own: a request that carries an
-// Idempotency-Key is sent again when a reused connection breaks before the answer's first byte. It
-// is the same request under the same key, and harmless.)
+// past the observer. Nothing is sent twice: see onlyOnce.
 type Transport struct {
 	Provider Name
 	Base     http.RoundTripper // nil is http.DefaultTransport
@@ -145,12 +143,22 @@ func (t *Transport) send(call *Call, r *http.Request) (*http.Response, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	answer, err := base.RoundTrip(r.WithContext(traced))
+	answer, err := base.RoundTrip(onlyOnce(r.WithContext(traced)))
 	if err != nil {
 		return nil, err
 	}
 	call.answered(answer)
 	return answer, nil
+}
+
+// onlyOnce keeps net/http from sending a write again by itself, which it does when a reused connection
+// breaks before the answer's first byte and the request carries an Idempotency-Key. The first may have
+// been carried out, and the second be turned away: by a 429 nobody would know that anything was sent.
+func onlyOnce(copied *http.Request) *http.Request {
+	if copied.Method != http.MethodGet && copied.Method != http.MethodHead {
+		copied.GetBody = nil
+	}
+	return copied
 }
 
 func result(seen Record, err error) string {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +124,37 @@ func TestTransportKnowsThatARequestMayHaveArrived(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, provider.Record{Sent: true}, seen)
 	require.Equal(t, []string{provider.ResultNetwork}, w.observer.results())
+}
+
+// net/http would send it again by itself, and the answer to that would hide that the first one arrived.
+func TestTransportSendsAWriteOnce(t *testing.T) {
+	t.Parallel()
+	w := setupWire(t)
+	var arrived atomic.Int32
+	url := serve(t, func(answer http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && arrived.Add(1) == 1 {
+			hangUp(answer, r)
+			return
+		}
+		if r.Method == http.MethodPost {
+			answer.WriteHeader(http.StatusTooManyRequests)
+		}
+	})
+	_, err := w.get(t.Context(), t, url) // the connection that is used again
+	require.NoError(t, err)
+	call := &provider.Call{Route: "/things"}
+	write, err := http.NewRequestWithContext(provider.WithCall(t.Context(), call), http.MethodPost, url, strings.NewReader("amount=1"))
+	require.NoError(t, err)
+	write.Header.Set("Idempotency-Key", "key")
+
+	answer, err := w.transport.RoundTrip(write)
+	if err == nil {
+		require.NoError(t, answer.Body.Close())
+	}
+
+	require.Error(t, err)
+	require.Equal(t, int32(1), arrived.Load())
+	require.Equal(t, provider.Record{Sent: true}, call.Record())
 }
 
 func TestTransportObservesCallsWithoutIDs(t *testing.T) {
