@@ -165,13 +165,16 @@ func TestAnAppThatDoesNotAnswer(t *testing.T) {
 	away.Close()
 	untrusted := httptest.NewTLSServer(answer(http.StatusOK))
 	t.Cleanup(untrusted.Close)
-	for address, code := range map[string]string{
-		hanging.URL + "/?token=hunter2": feed.CodeTimeout, away.URL + "/?token=hunter2": feed.CodeUnreachable, untrusted.URL + "/?token=hunter2": feed.CodeCertificate,
+	for address, c := range map[string]struct {
+		timeout time.Duration
+		code    string
+	}{
+		hanging.URL: {500 * time.Millisecond, feed.CodeTimeout}, away.URL: {time.Minute, feed.CodeUnreachable}, untrusted.URL: {time.Minute, feed.CodeCertificate},
 	} {
-		webhook, err := feed.NewWebhook(address, []string{secret("n")}, 500*time.Millisecond)
+		webhook, err := feed.NewWebhook(address+"/?token=hunter2", []string{secret("n")}, c.timeout)
 		require.NoError(t, err)
 		err = webhook.Post(t.Context(), change())
-		require.Equal(t, &feed.PostError{Code: code}, err)
+		require.Equal(t, &feed.PostError{Code: c.code}, err)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 }
