@@ -166,8 +166,8 @@ var (
 	eventInText = regexp.MustCompile("`([a-z_]+\\.[a-z_.]+[a-z])`")
 	eventInCode = regexp.MustCompile(`"([a-z_]+\.[a-z_.]+[a-z])"[,:]`)
 
-	connectedEvent  = regexp.MustCompile(`read\.Type == "([a-z_.]+)"`)
-	connectedEvents = regexp.MustCompile(`HasPrefix\(read\.Type, "([a-z_.]+)"\)`)
+	connectedEvent  = regexp.MustCompile(`e\.Type == "([a-z_.]+)"`)
+	connectedEvents = regexp.MustCompile(`HasPrefix\(e\.Type, "([a-z_.]+)"\)`)
 	eventsInText    = regexp.MustCompile("`([a-z_]+\\.[a-z_.*]+)`")
 )
 
