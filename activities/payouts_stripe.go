@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
@@ -512,9 +513,15 @@ func (s *StripePayouts) payOut(p payout.Payout) write {
 			return made.ID, found, err
 		},
 		record: func(ctx context.Context, tx pgx.Tx, _ provider.Request, id string) error {
-			// What webhooks told of it before it was known is ours. Whoever starts this looks anyway.
-			if _, err := subscription.Adopt(ctx, tx, p.PayeeID, provider.Stripe, id); err != nil {
+			// What webhooks told of it before its id was known was about nobody: now it is to be looked at.
+			missed, err := subscription.Adopt(ctx, tx, p.PayeeID, provider.Stripe, id)
+			if err != nil {
 				return err
+			}
+			if missed > 0 {
+				if err := outbox.Add(ctx, tx, workflows.LookAtPayout(p.ID, "adopted/"+id)); err != nil {
+					return err
+				}
 			}
 			return s.payouts.PayoutConfirmed(ctx, tx, p.ID, id, arrival)
 		},

@@ -41,7 +41,11 @@ func TestPayoutsInChaos(t *testing.T) {
 	t.Parallel()
 	b := setup(t, 2)
 	random := rand.New(rand.NewPCG(11, 4))
-	all := b.payees(t, *chaosPayouts, func(int) int64 { return 1_000 + random.Int64N(100_000) })
+	earned := make([]int64, *chaosPayouts)
+	for i := range earned {
+		earned[i] = 1_000 + random.Int64N(100_000)
+	}
+	all := b.payees(t, *chaosPayouts, func(i int) int64 { return earned[i] })
 	b.refundSome(t, all)
 	require.NoError(t, b.Simulator.Stripe().SetPayoutSettlement(simulator.PayoutSettlement{
 		Automatic: true, DelayMS: 300, FailShare: 0.03, FailureCode: "could_not_process",
