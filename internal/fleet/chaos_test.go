@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast/holdfast/workflows"
 )
 
-var chaosPayouts = flag.Int("chaos-payouts", 120, "how many payouts the chaos run makes")
+var chaosPayouts = flag.Int("chaos-payouts", 60, "how many payouts the chaos run makes")
 
 // What the chaos run does to the servers, and when: every round begins with the death of all workers.
 const (
