@@ -55,9 +55,14 @@ func TestPayoutsInChaos(t *testing.T) {
 
 	b.startRun(t, today())
 	b.wreckHavoc(t, len(all))
+	met := 0
 	for _, fault := range b.Simulator.Faults() {
-		require.NotZero(t, fault.Hits, "no call met %s", fault.Kind)
+		if *chaosPayouts >= 1_000 { // with few, the rare ones may meet nobody
+			require.NotZero(t, fault.Hits, "no call met %s", fault.Kind)
+		}
+		met += fault.Hits
 	}
+	require.Greater(t, met, *chaosPayouts/4, "it was no chaos")
 	require.NoError(t, b.Simulator.ClearFaults())
 	b.awaitAllSent(t, len(all))
 	b.awaitSettledAtStripe(t)
