@@ -137,10 +137,19 @@ func (r *wakeRound) run(ctx context.Context) error {
 	if err != nil || !through {
 		return err
 	}
-	if err := r.wakeRest(ctx); err != nil {
-		return err
+	for {
+		if err := r.wakeRest(ctx); err != nil {
+			return err
+		}
+		left, err := r.awaitWoken(ctx)
+		if err != nil {
+			return err
+		}
+		if left.Ahead == 0 || left.Again > 0 {
+			return r.conclude(ctx)
+		}
+		// Somebody came to wait late, of whom it is not the provider that refused them.
 	}
-	return r.conclude(ctx)
 }
 
 // sendScouts wakes the first in line whose workflows are there to go: those that are gone would
@@ -214,16 +223,18 @@ func (r *wakeRound) wakeRest(ctx context.Context) error {
 	}
 }
 
-// conclude waits for those who are under way. If nobody waits any more then, the provider is up.
-func (r *wakeRound) conclude(ctx context.Context) error {
-	err := r.watch(ctx, func() (over bool, undecided int, err error) {
-		left, err := step.CountRemaining(ctx, r.pool, r.provider, r.began)
+// awaitWoken waits for those who are under way, and tells who is left then.
+func (r *wakeRound) awaitWoken(ctx context.Context) (left step.Remaining, err error) {
+	err = r.watch(ctx, func() (over bool, undecided int, err error) {
+		left, err = step.CountRemaining(ctx, r.pool, r.provider, r.began)
 		return left.Underway == 0 || left.Again > 0, left.Underway, err
 	})
-	if err != nil {
-		return err
-	}
-	err = postgres.InTx(ctx, r.pool, r.declareUp(ctx))
+	return left, err
+}
+
+// conclude declares the provider up if nobody waits for it any more.
+func (r *wakeRound) conclude(ctx context.Context) error {
+	err := postgres.InTx(ctx, r.pool, r.declareUp(ctx))
 	if errors.Is(err, errStillParked) {
 		return nil
 	}

@@ -209,3 +209,24 @@ func TestProbeTellsTheStatesApart(t *testing.T) {
 	require.Equal(t, provider.StateDegraded, state, "being asked to call less is an answer")
 	require.Empty(t, b.health(t).LastError)
 }
+
+func TestWhoParksLateIsWokenInTheSameRound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.park(t, 40)
+	late := expected(20, 40) // their parking was not yet written when the round began
+	b.exec(t, `UPDATE steps SET status = 'pending', waits_for = NULL, blocked_at = NULL WHERE workflow_id = ANY($1)`, late)
+	var once sync.Once
+	b.signals.then = func(workflowID string) {
+		once.Do(func() {
+			b.exec(t, `UPDATE steps SET status = 'blocked', waits_for = 'provider', blocked_at = clock_timestamp(),
+				last_error = 'stripe: transient: provider_down' WHERE workflow_id = ANY($1)`, late)
+		})
+		b.settle(t, workflowID, done)
+	}
+
+	result := b.wake(t)
+
+	require.True(t, result.Recovered)
+	require.Equal(t, 40, result.Woken)
+}

@@ -191,13 +191,17 @@ func Round(ctx context.Context, db postgres.DB) (time.Time, error) {
 	return now, nil
 }
 
+// ahead says in SQL which steps are still to be woken in the round that began at $2: those that waited
+// by then, and those that we ourselves refused before, without asking the provider, and that come to
+// wait only now. The latter say nothing of how the provider is.
+const ahead = `((woken_at IS NULL OR woken_at <= $2) AND (blocked_at <= $2 OR last_error LIKE '%: ` + provider.CodeProviderDown + `'))`
+
 // Wake marks the longest waiting steps of a provider as woken and returns them. Each is woken once
 // in a round, and one that parks again has to wait for the next.
 func Wake(ctx context.Context, db postgres.DB, p provider.Name, round time.Time, limit int) ([]Step, error) {
 	rows, err := db.Query(ctx, `WITH due AS (
 			SELECT workflow_id AS id, name AS step FROM steps
-			WHERE status = 'blocked' AND waits_for = 'provider' AND provider = $1 AND blocked_at <= $2
-				AND (woken_at IS NULL OR woken_at <= $2)
+			WHERE status = 'blocked' AND waits_for = 'provider' AND provider = $1 AND `+ahead+`
 			ORDER BY blocked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 		UPDATE steps SET woken_at = clock_timestamp() FROM due WHERE workflow_id = id AND name = step
 		RETURNING `+columns, p, round, limit)
@@ -206,17 +210,17 @@ func Wake(ctx context.Context, db postgres.DB, p provider.Name, round time.Time,
 
 // Remaining is what waits for a provider in a round of waking.
 type Remaining struct {
-	Ahead    int // parked before the round began, and not yet woken in it
+	Ahead    int // still to be woken in it
 	Underway int // woken, and not yet decided
-	Again    int // came to wait after the round began: the trouble is not over
+	Again    int // asked the provider after the round began, and wait: the trouble is not over
 }
 
 // CountRemaining counts what waits for a provider in the round.
 func CountRemaining(ctx context.Context, db postgres.DB, p provider.Name, round time.Time) (Remaining, error) {
 	var r Remaining
-	err := db.QueryRow(ctx, `SELECT count(*) FILTER (WHERE blocked_at <= $2 AND (woken_at IS NULL OR woken_at <= $2)),
-			count(*) FILTER (WHERE blocked_at <= $2 AND woken_at > $2),
-			count(*) FILTER (WHERE blocked_at > $2)
+	err := db.QueryRow(ctx, `SELECT count(*) FILTER (WHERE `+ahead+`),
+			count(*) FILTER (WHERE woken_at > $2 AND blocked_at <= woken_at),
+			count(*) FILTER (WHERE blocked_at > $2 AND NOT `+ahead+` AND (woken_at IS NULL OR blocked_at > woken_at))
 		FROM steps WHERE status = 'blocked' AND waits_for = 'provider' AND provider = $1`, p, round).
 		Scan(&r.Ahead, &r.Underway, &r.Again)
 	if err != nil {

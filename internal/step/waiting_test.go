@@ -220,3 +220,31 @@ func TestErrorsNameTheStep(t *testing.T) {
 		require.ErrorContains(t, err, "step a of "+workflowID, name)
 	}
 }
+
+// After an outage in which a worker was killed, steps that we refused meanwhile park when the waking has
+// begun: they have not asked the provider, and are woken with the others.
+func TestWhomWeRefusedOurselvesIsNoNewTrouble(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, "before", "refused", "asked")
+	require.NoError(t, step.Park(t.Context(), pool, parked("before", step.ForProvider)))
+	round, err := step.Round(t.Context(), pool)
+	require.NoError(t, err)
+	refused := parked("refused", step.ForProvider)
+	refused.LastError = (&provider.Failure{Provider: provider.Stripe, Class: provider.Transient, Code: provider.CodeProviderDown}).Error()
+	require.NoError(t, step.Park(t.Context(), pool, refused))
+	require.NoError(t, step.Park(t.Context(), pool, parked("asked", step.ForProvider)))
+	remaining := func() step.Remaining {
+		left, err := step.CountRemaining(t.Context(), pool, provider.Stripe, round)
+		require.NoError(t, err)
+		return left
+	}
+	require.Equal(t, step.Remaining{Ahead: 2, Again: 1}, remaining())
+
+	woken, err := step.Wake(t.Context(), pool, provider.Stripe, round, 10)
+
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"before", "refused"}, names(woken))
+	require.Equal(t, step.Remaining{Underway: 2, Again: 1}, remaining())
+	require.NoError(t, step.Park(t.Context(), pool, refused))
+	require.Equal(t, step.Remaining{Underway: 1, Again: 2}, remaining(), "refused once more, it is trouble: each is woken once")
+}
