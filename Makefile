@@ -30,7 +30,7 @@ demo: build ## show the main job on a whole Holdfast; ARGS=--once ends by itself
 test: build tools workflowcheck verify ## everything that CI runs but lint
 	go test -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) $(ARGS) ./...
 
-# The tests run a shorter one, of 60 payouts.
+# The tests run a shorter one, of 120 payouts.
 CHAOS_PAYOUTS := 1000
 
 .PHONY: chaos

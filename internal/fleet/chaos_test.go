@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast/holdfast/workflows"
 )
 
-var chaosPayouts = flag.Int("chaos-payouts", 60, "how many payouts the chaos run makes")
+var chaosPayouts = flag.Int("chaos-payouts", 120, "how many payouts the chaos run makes")
 
 // What the chaos run does to the servers, and when: every round begins with the death of all workers.
 const (
@@ -51,18 +51,13 @@ func TestPayoutsInChaos(t *testing.T) {
 		Automatic: true, DelayMS: 300, FailShare: 0.03, FailureCode: "could_not_process",
 	}))
 	require.NoError(t, b.Simulator.StripeWebhooks().SetFaults(simulator.WebhookFaults{Loss: 0.3, Duplicate: 0.3, JitterMS: 500, Reorder: 8}))
-	require.NoError(t, b.Simulator.SetFaults(chaosAtStripe()...))
+	require.NoError(t, b.Simulator.SetFaults(chaosAtStripe(len(all))...))
 
 	b.startRun(t, today())
 	b.wreckHavoc(t, len(all))
-	met := 0
 	for _, fault := range b.Simulator.Faults() {
-		if *chaosPayouts >= 1_000 { // with few, the rare ones may meet nobody
-			require.NotZero(t, fault.Hits, "no call met %s", fault.Kind)
-		}
-		met += fault.Hits
+		require.NotZero(t, fault.Hits, "no call met %s", fault.Kind)
 	}
-	require.Greater(t, met, *chaosPayouts/4, "it was no chaos")
 	require.NoError(t, b.Simulator.ClearFaults())
 	b.awaitAllSent(t, len(all))
 	b.awaitSettledAtStripe(t)
@@ -74,15 +69,17 @@ func TestPayoutsInChaos(t *testing.T) {
 	b.requirePaidOnceOrReleased(t, all)
 }
 
-// chaosAtStripe is what goes wrong with calls to Stripe.
-func chaosAtStripe() []simulator.Fault {
+// chaosAtStripe is what goes wrong with calls to Stripe. What takes 20 minutes to decide is done to so
+// many of them, and the rest to a share: among a hundred calls, a share so small may be none.
+func chaosAtStripe(payouts int) []simulator.Fault {
 	const post = "POST"
+	rare := max(2, payouts/50)
 	return []simulator.Fault{
 		{Kind: simulator.Latency, DelayMS: 20, JitterMS: 200},
 		{Kind: simulator.ExecuteThenDrop, Probability: 0.1},
 		{Kind: simulator.ExecuteThen500, Method: post, Probability: 0.05},
-		{Kind: simulator.Stored500, Method: post, PathPrefix: stripeTransfers, Probability: 0.02},
-		{Kind: simulator.Stored500, Method: post, PathPrefix: stripePayouts, Probability: 0.02},
+		{Kind: simulator.Stored500, Method: post, PathPrefix: stripeTransfers, Probability: 0.2, Times: rare},
+		{Kind: simulator.Stored500, Method: post, PathPrefix: stripePayouts, Probability: 0.2, Times: rare},
 		{Kind: simulator.TooManyRequests, Probability: 0.05, RetryAfter: 1},
 		{Kind: simulator.Reset, Probability: 0.03},
 		{Kind: simulator.Truncate, Probability: 0.02},

@@ -77,10 +77,10 @@ func ids(prefix string, n int) []string {
 	return all
 }
 
-// await looks until it is so. It fails the test after five minutes, which no wait here comes near.
+// await looks until it is so. It fails the test after two minutes, which no wait here comes near.
 func await(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	require.Eventually(t, so, 5*time.Minute, 100*time.Millisecond, "waited in vain for %s", what)
+	require.Eventually(t, so, 2*time.Minute, 100*time.Millisecond, "waited in vain for %s", what)
 }
 
 func (b bundle) awaitReady(t *testing.T, ids ...string) {
