@@ -14,7 +14,6 @@ import (
 
 	"github.com/holdfast/holdfast/internal/attention"
 	"github.com/holdfast/holdfast/internal/config"
-	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/workflows"
@@ -129,24 +128,19 @@ func showChanges(changes []feed.Change, after int64) *changesAnswer {
 
 // redeliverChange has a change sent to the app's webhook again.
 func (a *API) redeliverChange(ctx context.Context, in *struct {
-	Seq  int64 `path:"seq" minimum:"1" doc:"The change's number."`
-	Body *struct {
-		Note string `json:"note,omitempty" maxLength:"1000" doc:"Why; recorded with your key's name."`
-	}
+	Noted
+
+	Seq int64 `path:"seq" minimum:"1" doc:"The change's number."`
 },
 ) (*struct{}, error) {
-	note := ""
-	if in.Body != nil {
-		note = in.Body.Note
-	}
-	if unstorable(note) {
-		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	if err := checkNote(in.note()); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	if !a.deps.DeliversChanges {
 		return nil, huma.Error409Conflict("the app has no webhook: HOLDFAST_WEBHOOK_URL is not set")
 	}
 	err := postgres.InTx(ctx, a.deps.Pool, func(tx pgx.Tx) error {
-		return feed.Redeliver(ctx, tx, in.Seq, actor(ctx), note, workflows.RedeliverChange)
+		return feed.Redeliver(ctx, tx, in.Seq, actor(ctx), in.note(), workflows.RedeliverChange)
 	})
 	if errors.Is(err, feed.ErrNotFound) {
 		return nil, huma.Error404NotFound("there is no such change", &huma.ErrorDetail{Location: "path.seq", Message: "no change has this number"})

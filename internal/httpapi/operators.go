@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -35,14 +34,12 @@ type providersAnswer struct {
 	}
 }
 
-// stepInPath names a step of a customer.
+// stepInPath names a step of a customer, and says why an operator decides about it.
 type stepInPath struct {
 	InCustomer
+	Noted
 
 	Step string `path:"step" maxLength:"64" doc:"Such as stripe_customer."`
-	Body *struct {
-		Note string `json:"note,omitempty" maxLength:"1000" doc:"Why; recorded with your key's name."`
-	}
 }
 
 func (a *API) routeOperators() {
@@ -58,11 +55,6 @@ func (a *API) routeOperators() {
 	}
 	verdict("retry-step", "Try a waiting step now", step.VerdictRetry)
 	verdict("skip-step", "Go on without a waiting step", step.VerdictSkip)
-}
-
-// unstorable says that Postgres takes no such text.
-func unstorable(text string) bool {
-	return strings.ContainsRune(text, 0)
 }
 
 func (a *API) listProviders(ctx context.Context, _ *struct{}) (*providersAnswer, error) {
@@ -97,12 +89,8 @@ func showHealth(h provider.Health, waiting []step.Waiting) ProviderHealth {
 // decide carries an operator's verdict to the workflow that waits for it, and records who gave it.
 // A workflow that is gone is started again and told at once.
 func (a *API) decide(ctx context.Context, in *stepInPath, verdict string) (*customerAnswer, error) {
-	note := ""
-	if in.Body != nil {
-		note = in.Body.Note
-	}
-	if unstorable(note) {
-		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	if err := checkNote(in.note()); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	c, err := a.find(ctx, in.ID)
 	if err != nil {
@@ -115,7 +103,7 @@ func (a *API) decide(ctx context.Context, in *stepInPath, verdict string) (*cust
 	if err := a.ask(ctx, whom, verdict, workflows.StepInput{Step: in.Step}, decideTimeout, nil); err != nil {
 		return nil, a.notDecided(ctx, in, err)
 	}
-	if err := a.record(ctx, in, verdict, whom.workflowID, note); err != nil {
+	if err := a.record(ctx, in, verdict, whom.workflowID); err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	if c, err = a.deps.Customers.Get(ctx, in.ID); err != nil {
@@ -131,10 +119,10 @@ const (
 )
 
 // record keeps who decided, also when they no longer wait for the answer: it is decided.
-func (a *API) record(ctx context.Context, in *stepInPath, verdict, workflowID, note string) error {
+func (a *API) record(ctx context.Context, in *stepInPath, verdict, workflowID string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	return step.RecordVerdict(ctx, a.deps.Pool, actor(ctx), verdict, workflowID, in.Step, note)
+	return step.RecordVerdict(ctx, a.deps.Pool, actor(ctx), verdict, workflowID, in.Step, in.note())
 }
 
 // mayDecide tells which workflow waits with a step of the customer, and refuses a verdict on a step

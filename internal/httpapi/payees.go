@@ -138,20 +138,10 @@ type newPayee struct {
 	Minimum         int64  `json:"minimum,omitempty" minimum:"1" doc:"Pay out no less than this, in minor units, if it is above the platform's own minimum."`
 }
 
-// noted is a call that may say why.
-type noted struct {
+// notedPayee is a pause of a payee or its end, and why.
+type notedPayee struct {
 	InPayee
-
-	Body *struct {
-		Note string `json:"note,omitempty" maxLength:"1000" doc:"Why; recorded with your key's name."`
-	}
-}
-
-func (n *noted) note() string {
-	if n.Body == nil {
-		return ""
-	}
-	return n.Body.Note
+	Noted
 }
 
 func (a *API) routePayees() {
@@ -171,11 +161,11 @@ func (a *API) routePayees() {
 		OperationID: "get-payout-options", Method: http.MethodGet, Path: "/v1/payees/{id}/payout-options", Tags: []string{tagPayouts},
 		Summary: "The schedules that a payee may choose, with their fees", Errors: []int{404, 503},
 	}, config.ScopePayouts, config.ScopeOps), a.getPayoutOptions)
-	pause := func(id, path, summary, description string, scope config.Scope, tag string, do func(context.Context, *noted) error) {
+	pause := func(id, path, summary, description string, scope config.Scope, tag string, do func(context.Context, *notedPayee) error) {
 		huma.Register(a.huma, keyed(huma.Operation{
 			OperationID: id, Method: http.MethodPost, Path: path, Tags: []string{tag},
 			Summary: summary, Description: description, Errors: []int{400, 404, 413, 415, 422, 503},
-		}, scope), func(ctx context.Context, in *noted) (*payeeAnswer, error) { return a.pausePayee(ctx, in, do) })
+		}, scope), func(ctx context.Context, in *notedPayee) (*payeeAnswer, error) { return a.pausePayee(ctx, in, do) })
 	}
 	pause("pause-payee", "/v1/payees/{id}/pause", "Stop a payee's payouts, for the payee",
 		"What is under way goes on.", config.ScopePayouts, tagPayouts, a.pauseForPayee)
@@ -259,9 +249,9 @@ func showOption(o payout.Option) PayoutOption {
 }
 
 // pausePayee stops a payee's payouts, or lets them go on, as do says.
-func (a *API) pausePayee(ctx context.Context, in *noted, do func(context.Context, *noted) error) (*payeeAnswer, error) {
-	if unstorable(in.note()) {
-		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+func (a *API) pausePayee(ctx context.Context, in *notedPayee, do func(context.Context, *notedPayee) error) (*payeeAnswer, error) {
+	if err := checkNote(in.note()); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	if _, err := a.findPayee(ctx, in.ID); err != nil {
 		return nil, a.failPayee(ctx, err)
@@ -273,23 +263,23 @@ func (a *API) pausePayee(ctx context.Context, in *noted, do func(context.Context
 	return a.getPayee(ctx, &in.InPayee)
 }
 
-func (a *API) pauseForPayee(ctx context.Context, in *noted) error {
+func (a *API) pauseForPayee(ctx context.Context, in *notedPayee) error {
 	return postgres.InTx(ctx, a.deps.Pool, func(tx pgx.Tx) error {
 		return a.deps.Payouts.Pause(ctx, tx, payout.Pause{PayeeID: in.ID, Source: payout.SourcePayee, Note: in.note(), Actor: actor(ctx)})
 	})
 }
 
-func (a *API) resumeForPayee(ctx context.Context, in *noted) error {
+func (a *API) resumeForPayee(ctx context.Context, in *notedPayee) error {
 	return postgres.InTx(ctx, a.deps.Pool, func(tx pgx.Tx) error {
 		return a.deps.Payouts.Resume(ctx, tx, in.ID, payout.SourcePayee)
 	})
 }
 
-func (a *API) pauseForOperator(ctx context.Context, in *noted) error {
+func (a *API) pauseForOperator(ctx context.Context, in *notedPayee) error {
 	return a.deps.Payouts.PauseByOperator(ctx, in.ID, actor(ctx), in.note())
 }
 
-func (a *API) resumeForOperator(ctx context.Context, in *noted) error {
+func (a *API) resumeForOperator(ctx context.Context, in *notedPayee) error {
 	return a.deps.Payouts.ResumeByOperator(ctx, in.ID, actor(ctx), in.note())
 }
 

@@ -21,17 +21,7 @@ import (
 // notedPayout is a decision on a payout, and why.
 type notedPayout struct {
 	InPayout
-
-	Body *struct {
-		Note string `json:"note,omitempty" maxLength:"1000" doc:"Why; recorded with your key's name."`
-	}
-}
-
-func (n *notedPayout) note() string {
-	if n.Body == nil {
-		return ""
-	}
-	return n.Body.Note
+	Noted
 }
 
 func (a *API) routePayoutActs() {
@@ -106,8 +96,8 @@ func wrongState(detail string) error {
 
 // payoutToDecide reads the payout about which an operator decides.
 func (a *API) payoutToDecide(ctx context.Context, id, note string) (payout.Payout, error) {
-	if unstorable(note) {
-		return payout.Payout{}, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	if err := checkNote(note); err != nil {
+		return payout.Payout{}, a.fail(ctx, err)
 	}
 	found, err := a.findPayout(ctx, id)
 	if err != nil {

@@ -79,17 +79,7 @@ type InPayoutRun struct {
 // notedRun is a decision on a run, and why.
 type notedRun struct {
 	InPayoutRun
-
-	Body *struct {
-		Note string `json:"note,omitempty" maxLength:"1000" doc:"Why; recorded with your key's name."`
-	}
-}
-
-func (n *notedRun) note() string {
-	if n.Body == nil {
-		return ""
-	}
-	return n.Body.Note
+	Noted
 }
 
 func (a *API) routePayoutRuns() {
@@ -195,8 +185,8 @@ func (a *API) decideRun(ctx context.Context, in *notedRun, decision string) (*ru
 	if err != nil {
 		return nil, err
 	}
-	if unstorable(in.note()) {
-		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	if err := checkNote(in.note()); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	decide := map[string]func(context.Context, date.Date, string, string) error{
 		approveRun: a.deps.Payouts.Approve, pauseRun: a.deps.Payouts.PauseRun, resumeRun: a.deps.Payouts.ResumeRun,

@@ -199,8 +199,8 @@ func (a *API) bindPayPal(ctx context.Context, in *bindingInPath, operator, note 
 	if !subscription.ValidPayPalID(id) {
 		return nil, a.fail(ctx, &customer.FieldError{Field: "subscription_id", Reason: "must be a PayPal subscription id such as I-BW452GLLEP1G"})
 	}
-	if unstorable(note) {
-		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	if err := checkNote(note); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	before, err := a.bind(ctx, in.ID, id, operator, note)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/holdfast/holdfast/internal/attention"
 	"github.com/holdfast/holdfast/internal/config"
-	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/webhook"
@@ -166,25 +165,20 @@ func strangersInAttention(ctx context.Context, db postgres.DB, after attention.C
 }
 
 type subjectInPath struct {
+	Noted
+
 	Provider string `path:"provider" enum:"stripe,paypal"`
 	Subject  string `path:"subject" minLength:"1" maxLength:"255" doc:"At the provider: cus_…, acct_… or I-…."`
-	Body     *struct {
-		Note string `json:"note,omitempty" maxLength:"1000" doc:"Why, for the record."`
-	}
 }
 
 func (a *API) dismiss(ctx context.Context, in *subjectInPath) (*struct{}, error) {
-	note := ""
-	if in.Body != nil {
-		note = in.Body.Note
-	}
-	if unstorable(note) {
-		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must not have a NUL in it"})
+	if err := checkNote(in.note()); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	dismissed := false
 	if !unstorable(in.Subject) {
 		err := postgres.InTx(ctx, a.deps.Pool, func(tx pgx.Tx) (err error) {
-			dismissed, err = webhook.Dismiss(ctx, tx, provider.Name(in.Provider), in.Subject, actor(ctx), note)
+			dismissed, err = webhook.Dismiss(ctx, tx, provider.Name(in.Provider), in.Subject, actor(ctx), in.note())
 			return err
 		})
 		if err != nil {
