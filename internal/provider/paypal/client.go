@@ -195,9 +195,18 @@ func attempt(ctx context.Context, r request, accessToken string, do func(context
 	call := &provider.Call{Route: r.route}
 	ctx = withAuthorization(provider.WithCall(ctx, call), authorization{token: accessToken, requestID: r.id})
 	if err := do(ctx); err != nil {
-		return classify(err, call.Record(), r.write)
+		return classify(err, call.Record(), r)
 	}
 	return nil
+}
+
+// exchange sends one request to the path and reads the answer, through the library.
+func (c *Client) exchange(ctx context.Context, method, path string, body, answer any) error {
+	r, err := c.api.NewRequest(ctx, method, c.base+path, body)
+	if err != nil {
+		return err
+	}
+	return c.api.SendWithAuth(r, answer)
 }
 
 // rejected is a refusal of ours: nothing was sent, and nothing will be until a person changes something.

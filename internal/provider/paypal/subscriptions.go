@@ -72,11 +72,7 @@ func (c *Client) GetSubscription(ctx context.Context, id string) (Subscription, 
 	var answer subscriptionAnswer
 	err := c.run(ctx, request{route: subscriptionRoute}, func(ctx context.Context) error {
 		answer = subscriptionAnswer{}
-		r, err := c.api.NewRequest(ctx, http.MethodGet, c.base+subscriptionsPath+id, nil)
-		if err != nil {
-			return err
-		}
-		if err := c.api.SendWithAuth(r, &answer); err != nil {
+		if err := c.exchange(ctx, http.MethodGet, subscriptionsPath+id, nil, &answer); err != nil {
 			return err
 		}
 		if answer.ID != id || answer.Status == "" {

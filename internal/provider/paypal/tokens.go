@@ -122,7 +122,7 @@ func (g *grants) ask(ctx context.Context, probe bool) (token, error) {
 	asked := time.Now()
 	granted, err := g.send(provider.WithCall(ctx, call))
 	if err != nil {
-		failure := classify(err, call.Record(), false)
+		failure := classify(err, call.Record(), request{route: tokenRoute})
 		if failure.Class == provider.Rejected || failure.Class == provider.NotFound {
 			failure.Class = provider.Misconfigured
 		}
