@@ -44,8 +44,10 @@ const (
 	ActivityAdvancePayoutRun  = "AdvancePayoutRun"
 	ActivityDecidePayoutRun   = "DecidePayoutRun"
 	ActivityReadPlatformFunds = "ReadPlatformFunds"
+	ActivityReadPayPalFunds   = "ReadPayPalFunds"
 	ActivitySweepPayouts      = "SweepPayouts"
 	ActivityCheckAccount      = "CheckAccount"
+	ActivityWakePayouts       = "WakePayouts"
 
 	ActivityPlanPayout       = "PlanPayout"
 	ActivityCheckDestination = "CheckDestination"
@@ -355,6 +357,28 @@ type PayoutRunStep struct {
 	Planned    int           `json:"planned,omitempty"`
 	HandedOver int           `json:"handed_over,omitempty"`
 	Next       PayoutRunNext `json:"next,omitempty"`
+	// Funds are what has to be known before the run goes on.
+	Funds []WantedFunds `json:"funds,omitempty"`
+}
+
+// WantedFunds is what the platform has at a provider, and the step of the run that reads it.
+type WantedFunds struct {
+	Provider provider.Name `json:"provider"`
+	Step     string        `json:"step"`
+	// Known says that something is known of it from before.
+	Known bool `json:"known,omitempty"`
+	// Forever says that the run waits for it as long as it takes.
+	Forever bool `json:"-"`
+}
+
+// wantedFunds is what has to be known. An answer that does not say is from before payouts went through
+// PayPal: then it is what there is at Stripe, and runs waited for that. So each recorded answer is
+// followed as it was when it was given, and a run that began before goes on as one of today.
+func (s PayoutRunStep) wantedFunds() []WantedFunds {
+	if len(s.Funds) == 0 {
+		return []WantedFunds{{Provider: provider.Stripe, Step: StepPlatformFunds, Forever: true}}
+	}
+	return s.Funds
 }
 
 // DecideRunInput carries a person's decision on a run to Postgres.
@@ -370,13 +394,31 @@ type FundsInput struct {
 	Step string    `json:"step"`
 }
 
-// StepPlatformFunds is the step of a run that reads what the platform has at Stripe, StepPayout the one
-// of a payout that carries it out, and StepAccount the one that looks at a connected account.
+// StepPlatformFunds and StepPayPalFunds are the steps of a run that read what the platform has at Stripe
+// and at PayPal, StepPayout the one of a payout that carries it out, and StepAccount the one that looks
+// at a connected account.
 const (
 	StepPlatformFunds = "stripe_funds"
+	StepPayPalFunds   = "platform_funds_paypal"
 	StepPayout        = "stripe_payout"
 	StepAccount       = "stripe_account"
 )
+
+// fundsActivity reads what the platform has at a provider.
+func fundsActivity(p provider.Name) string {
+	if p == provider.PayPal {
+		return ActivityReadPayPalFunds
+	}
+	return ActivityReadPlatformFunds
+}
+
+// readingFunds is onProvider for what others wait for: a queue that nobody works on, or that is full,
+// does not keep them.
+func readingFunds(ctx workflow.Context, p provider.Name) workflow.Context {
+	options := workflow.GetActivityOptions(urgent(onProvider(ctx, p, "what the platform has")))
+	options.ScheduleToCloseTimeout = 2 * time.Minute
+	return workflow.WithActivityOptions(ctx, options)
+}
 
 // AccountInput names the payee whose connected account is looked at, for a step.
 type AccountInput struct {

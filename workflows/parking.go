@@ -59,6 +59,8 @@ type task struct {
 type assignment struct {
 	do    func(workflow.Context) error
 	needs *task
+	// until is when the workflow goes on without the step, if it was not done by then; zero: it waits for ever.
+	until time.Time
 }
 
 // itsTurn says that the task needs nobody's end any more.
@@ -232,11 +234,20 @@ func (l *parkingLot) untilSettled(ctx workflow.Context, t *task) error {
 			}
 			t.park(ctx, failureOf(err))
 		}
-		if err := l.wait(ctx, t); err != nil {
+		waitOut := l.wait
+		if t.isLate(ctx) {
+			waitOut = l.skip
+		}
+		if err := waitOut(ctx, t); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isLate says that the task was given its time and is gone on without.
+func (t *task) isLate(ctx workflow.Context) bool {
+	return !t.until.IsZero() && !workflow.Now(ctx).Before(t.until)
 }
 
 // park marks the task as waiting, from this moment on: a wake-up that comes while the row is
@@ -280,7 +291,10 @@ func (l *parkingLot) wait(ctx workflow.Context, t *task) error {
 
 // fallback is how long the task waits at most; zero is for ever, until a person decides.
 func (l *parkingLot) fallback(ctx workflow.Context, t *task) time.Duration {
-	if t.waitsFor == step.ForPerson {
+	switch {
+	case !t.until.IsZero():
+		return t.until.Sub(t.since)
+	case t.waitsFor == step.ForPerson:
 		return 0
 	}
 	return fallbackWait + jitter(workflow.GetInfo(ctx).WorkflowExecution.ID, t.name)

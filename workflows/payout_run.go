@@ -10,7 +10,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/holdfast/holdfast/internal/date"
-	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/step"
 )
 
@@ -102,7 +101,7 @@ func (r *payoutRun) run(ctx workflow.Context) (PayoutRunResult, error) {
 		case RunOver:
 			return r.result, workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 		case RunWantsFunds:
-			err = r.readFunds(ctx)
+			err = r.readFunds(ctx, next.wantedFunds())
 		case RunWaitsForPerson:
 			err = r.awaitPerson(ctx)
 		}
@@ -116,17 +115,32 @@ func (r *payoutRun) run(ctx workflow.Context) (PayoutRunResult, error) {
 	return r.result, workflow.NewContinueAsNewError(ctx, PayoutRun, PayoutRunInput{Date: r.in.Date, Progress: &r.result})
 }
 
-// readFunds reads what the platform has at Stripe, which bounds what is claimed. While Stripe is down
-// the run waits for it: nothing could be sent.
-func (r *payoutRun) readFunds(ctx workflow.Context) error {
-	wanted := PlannedStep{Name: StepPlatformFunds, Provider: provider.Stripe, Status: step.Pending}
-	err := r.lot.takeUp(ctx, []PlannedStep{wanted}, func(t *task) (assignment, error) {
-		return assignment{do: func(ctx workflow.Context) error {
-			_, err := call[struct{}](onStripe(ctx, "what the platform has"), ActivityReadPlatformFunds, FundsInput{Date: r.in.Date, Step: t.name})
+// fundsPatience is how long a run waits for a provider of which nothing was ever known: with the last
+// try, a quarter of an hour.
+const fundsPatience = 14 * time.Minute
+
+// readFunds reads what the platform has at the providers through which the run pays, side by side. That
+// bounds what is claimed. Neither keeps the other's payees waiting: for a provider that does not
+// answer the run goes by what was known before, and where nothing was it waits a while, and then leaves
+// its payees to the next run.
+func (r *payoutRun) readFunds(ctx workflow.Context, wanted []WantedFunds) error {
+	now := workflow.Now(ctx)
+	steps, reads := make([]PlannedStep, 0, len(wanted)), make(map[string]assignment, len(wanted))
+	for _, w := range wanted {
+		read := assignment{do: func(ctx workflow.Context) error {
+			_, err := call[struct{}](readingFunds(ctx, w.Provider), fundsActivity(w.Provider), FundsInput{Date: r.in.Date, Step: w.Step})
 			return err
-		}}, nil
-	})
-	if err != nil {
+		}}
+		switch {
+		case w.Forever:
+		case w.Known:
+			read.until = now
+		default:
+			read.until = now.Add(fundsPatience)
+		}
+		steps, reads[w.Step] = append(steps, PlannedStep{Name: w.Step, Provider: w.Provider, Status: step.Pending}), read
+	}
+	if err := r.lot.takeUp(ctx, steps, func(t *task) (assignment, error) { return reads[t.name], nil }); err != nil {
 		return err
 	}
 	if err := workflow.Await(ctx, func() bool { return r.lot.failed != nil || r.lot.settled() }); err != nil {

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,6 +42,9 @@ func setupRun(t *testing.T, slices ...workflows.PayoutRunStep) *world {
 	})
 	w.register(workflows.ActivityReadPlatformFunds, func(_ context.Context, in workflows.FundsInput) error {
 		return w.called(workflows.ActivityReadPlatformFunds, in)
+	})
+	w.register(workflows.ActivityReadPayPalFunds, func(_ context.Context, in workflows.FundsInput) error {
+		return w.called(workflows.ActivityReadPayPalFunds, in)
 	})
 	return w
 }
@@ -289,4 +293,120 @@ func TestPayoutLauncherIsForSchedules(t *testing.T) {
 	w := setup(t)
 	w.env.ExecuteWorkflow(workflows.PayoutLauncher)
 	require.ErrorContains(t, w.env.GetWorkflowError(), "starter payouts run")
+}
+
+// wants is a slice that needs to know what the platform has, with what is known from before.
+func wants(funds ...workflows.WantedFunds) workflows.PayoutRunStep {
+	return workflows.PayoutRunStep{State: "computing", Next: workflows.RunWantsFunds, Funds: funds}
+}
+
+var (
+	stripeFunds = workflows.WantedFunds{Provider: provider.Stripe, Step: workflows.StepPlatformFunds}
+	payPalFunds = workflows.WantedFunds{Provider: provider.PayPal, Step: workflows.StepPayPalFunds}
+)
+
+// before is funds of which something is known from before.
+func before(f workflows.WantedFunds) workflows.WantedFunds {
+	f.Known = true
+	return f
+}
+
+// plannedAfter is how long after its start a run went on to claim.
+func (w *world) plannedAfter(t *testing.T) time.Duration {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := len(w.calls) - 1; i >= 0; i-- {
+		if w.calls[i] == workflows.ActivityAdvancePayoutRun {
+			return w.at[i]
+		}
+	}
+	require.Fail(t, "the run never went on")
+	return 0
+}
+
+// The two providers are asked side by side: a slow one does not make the other's answer older.
+func TestPayoutRunReadsBothProvidersSideBySide(t *testing.T) {
+	t.Parallel()
+	w := setupRun(t, wants(stripeFunds, before(payPalFunds)))
+	w.noUpserts(t)
+
+	require.Equal(t, "ended", w.pay(t).State)
+
+	require.Equal(t, 1, w.count(workflows.ActivityReadPlatformFunds))
+	require.Equal(t, 1, w.count(workflows.ActivityReadPayPalFunds))
+	require.Contains(t, w.inputs, `{"date":"2026-11-20","step":"stripe_funds"}`)
+	require.Contains(t, w.inputs, `{"date":"2026-11-20","step":"platform_funds_paypal"}`)
+	require.Empty(t, w.skipped)
+}
+
+// A provider that is known to be down keeps nobody waiting where something is known from before.
+func TestPayoutRunGoesByWhatWasKnown(t *testing.T) {
+	t.Parallel()
+	for down, reads := range map[provider.Name]string{provider.Stripe: workflows.ActivityReadPlatformFunds, provider.PayPal: workflows.ActivityReadPayPalFunds} {
+		for name, c := range map[string]struct {
+			class    provider.Class
+			code     string
+			attempts int
+		}{
+			"it is known to be down":   {provider.Misconfigured, provider.CodeProviderDown, 1},
+			"it refuses":               {provider.Rejected, "not_allowed", 1},
+			"it did not come back yet": {provider.Transient, "http_502", workflows.BlipAttempts},
+		} {
+			t.Run(string(down)+": "+name, func(t *testing.T) {
+				t.Parallel()
+				w := setupRun(t, wants(before(stripeFunds), before(payPalFunds)))
+				w.script(reads, slices.Repeat([]error{failing(c.class, c.code)}, workflows.BlipAttempts)...)
+				w.noUpserts(t)
+
+				require.Equal(t, "ended", w.pay(t).State)
+
+				require.Equal(t, c.attempts, w.count(reads))
+				require.Len(t, w.skipped, 1)
+				require.Empty(t, w.parked)
+				require.LessOrEqual(t, w.plannedAfter(t), time.Minute)
+			})
+		}
+	}
+}
+
+// Where nothing was ever known the run waits a quarter of an hour, so that all see what for, and goes on
+// without.
+func TestPayoutRunWaitsAQuarterOfAnHourForWhatWasNeverKnown(t *testing.T) {
+	t.Parallel()
+	for name, class := range map[string]provider.Class{"down": provider.Misconfigured, "refusing": provider.Rejected} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setupRun(t, wants(before(stripeFunds), payPalFunds))
+			w.script(workflows.ActivityReadPayPalFunds, failing(class, "401"), failing(class, "401"))
+			shown := w.upserts()
+
+			require.Equal(t, "ended", w.pay(t).State)
+
+			require.Equal(t, 2, w.count(workflows.ActivityReadPayPalFunds), "a last try")
+			require.Equal(t, []string{workflows.StepPayPalFunds}, w.skipped)
+			require.Equal(t, workflows.StepPayPalFunds, w.parked[0].Step)
+			require.NotNil(t, w.parked[0].NextAttemptAt)
+			require.Len(t, *shown, 2)
+			require.GreaterOrEqual(t, w.plannedAfter(t), 14*time.Minute)
+			require.LessOrEqual(t, w.plannedAfter(t), 15*time.Minute)
+		})
+	}
+}
+
+// What was never known is read as soon as its provider is back, and waiting for it twice takes no longer
+// than once.
+func TestPayoutRunReadsWhatWasNeverKnownWhenItsProviderIsBack(t *testing.T) {
+	t.Parallel()
+	w := setupRun(t, wants(payPalFunds))
+	w.script(workflows.ActivityReadPayPalFunds, failing(provider.Misconfigured, "401"), failing(provider.Misconfigured, "401"))
+	w.after(5*time.Minute, func() { w.providerUp(provider.PayPal) })
+	w.after(9*time.Minute, func() { w.providerUp(provider.PayPal) })
+
+	require.Equal(t, "ended", w.pay(t).State)
+
+	require.Equal(t, 3, w.count(workflows.ActivityReadPayPalFunds))
+	require.Empty(t, w.skipped)
+	require.Len(t, w.parked, 2)
+	require.Equal(t, *w.parked[0].NextAttemptAt, *w.parked[1].NextAttemptAt)
 }
