@@ -25,6 +25,7 @@ func setupRuns(t *testing.T) payoutBundle {
 	b.register(workflows.ActivityAdvancePayoutRun, runs.AdvancePayoutRun)
 	b.register(workflows.ActivityDecidePayoutRun, runs.DecidePayoutRun)
 	b.register(workflows.ActivitySweepPayouts, runs.SweepPayouts)
+	b.register(workflows.ActivityWakePayouts, runs.WakePayouts)
 	b.register(workflows.ActivityReadPlatformFunds, activities.NewStripeFunds(b.pool, b.store, b.client(t), b.breaker, quiet()).ReadPlatformFunds)
 	require.NoError(t, b.check(id))
 	b.exec(t, `UPDATE payees SET last_cycle = current_date - 30`)

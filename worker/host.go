@@ -113,6 +113,8 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityAdvancePayoutRun, runs.AdvancePayoutRun)
 	register(w, workflows.ActivityDecidePayoutRun, runs.DecidePayoutRun)
 	register(w, workflows.ActivitySweepPayouts, runs.SweepPayouts)
+	w.RegisterWorkflowWithOptions(workflows.PayoutWake, workflow.RegisterOptions{Name: workflows.NamePayoutWake})
+	register(w, workflows.ActivityWakePayouts, runs.WakePayouts)
 	register(w, workflows.ActivityPlanPayout, activities.NewPayouts(h.pool).PlanPayout)
 	delivery := activities.NewDelivery(h.pool, h.webhook, h.log)
 	register(w, workflows.ActivityDeliverChange, delivery.DeliverChange)

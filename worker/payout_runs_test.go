@@ -139,6 +139,7 @@ func TestScenariosOfRuns(t *testing.T) {
 		"account-check-outage": playAccountCheckOutage,
 		"account-check-again":  playAccountCheckAgain,
 		"payout-sweep":         playPayoutSweep,
+		"payout-wake":          playPayoutWake,
 	}
 	for name, play := range scenarios {
 		t.Run(name, func(t *testing.T) {
@@ -354,6 +355,29 @@ func playPayoutSweep(t *testing.T, b bundle) string {
 	result, _ := b.runOver(t, today().AddDays(-1))
 	require.Equal(t, "ended", result.State)
 	return "payout-sweep"
+}
+
+// playPayoutWake turns payouts off and on again, of which one waits meanwhile: it goes on at once.
+func playPayoutWake(t *testing.T, b bundle) string {
+	t.Helper()
+	id, _ := b.due(t)
+	require.NoError(t, b.payouts.SetSwitch(t.Context(), false, "ops", "a look first"))
+	_, err := b.pool.Exec(t.Context(), `UPDATE payouts SET handed_at = now()`)
+	require.NoError(t, err)
+	b.handOver(t, workflows.StartPayout(id))
+	b.awaitCount(t, 1, `SELECT count(*) FROM payouts WHERE checked_at IS NOT NULL`) // and then found the switch off
+	require.Empty(t, b.simulator.Stripe().Transfers())
+
+	require.NoError(t, b.payouts.SetSwitch(t.Context(), true, "ops", "all is well"))
+
+	b.settled(t, b.awaitPayout(t, id, payout.InTransit))
+	b.over(t, id, payout.Paid)
+	var workflowID string
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT message->>'workflow_id' FROM outbox WHERE message->>'workflow' = 'PayoutWake'`).Scan(&workflowID))
+	var woken workflows.PayoutWakeResult
+	require.NoError(t, b.temporal.GetWorkflow(t.Context(), workflowID, "").Get(t.Context(), &woken))
+	require.Equal(t, 1, woken.Woken)
+	return workflowID
 }
 
 // A worker is killed while a run asks what the platform has, and another one goes on: everybody is paid,

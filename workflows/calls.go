@@ -57,6 +57,12 @@ const (
 	ActivityReverseTransfer  = "ReverseTransfer"
 	ActivityCancelPayout     = "CancelPayout"
 	ActivityResolvePayout    = "ResolvePayout"
+
+	ActivityPlanPayPalBatch   = "PlanPayPalBatch"
+	ActivitySendPayPalBatch   = "SendPayPalBatch"
+	ActivityReadPayPalBatch   = "ReadPayPalBatch"
+	ActivityCancelPayPalItem  = "CancelPayPalItem"
+	ActivityResolvePayPalItem = "ResolvePayPalItem"
 )
 
 // PlanInput asks what a customer's onboarding has to do, after storing the profile if one is given.

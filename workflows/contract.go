@@ -37,7 +37,10 @@ const (
 	NamePayoutRun      = "PayoutRun"
 	NamePayout         = "Payout"
 	NamePayoutSweep    = "PayoutSweep"
+	NamePayoutWake     = "PayoutWake"
 	NameAccountCheck   = "AccountCheck"
+
+	NamePayPalPayoutBatch = "PayPalPayoutBatch"
 )
 
 // OnboardingID is the id of a customer's CustomerOnboarding.
@@ -58,6 +61,12 @@ func AccountCheckID(payeeID string) string { return "account-check/" + payeeID }
 // PayoutID is the id of the Payout of a payout.
 func PayoutID(payoutID string) string { return "payout/" + payoutID }
 
+// PayoutWakeID is the id of the PayoutWake that follows a cause.
+func PayoutWakeID(cause string) string { return "payout-wake/" + cause }
+
+// PayPalBatchID is the id of the PayPalPayoutBatch of a batch.
+func PayPalBatchID(batchID string) string { return "paypal-batch/" + batchID }
+
 // DeliveryID is the id of the ChangeDelivery of a change.
 func DeliveryID(seq int64) string { return "change-delivery/" + strconv.FormatInt(seq, 10) }
 
@@ -73,8 +82,8 @@ const (
 	UpdateApprove = "approve" // PayoutRun, RunDecisionInput → PayoutRunResult: pay what was worked out
 	UpdatePause   = "pause"   // PayoutRun, the same: hand no more payouts over
 	UpdateResume  = "resume"  // PayoutRun, the same: go on
-	UpdateCancel  = "cancel"  // Payout, DecisionInput → PayoutResult: end it, if its money can still be kept back
-	UpdateResolve = "resolve" // Payout, DecisionInput → PayoutResult: end it as a person found out
+	UpdateCancel  = "cancel"  // Payout, DecisionInput → PayoutResult: end it, if its money can still be kept back; PayPalPayoutBatch, ItemDecisionInput → PayPalBatchResult
+	UpdateResolve = "resolve" // Payout, DecisionInput → PayoutResult: end it as a person found out; PayPalPayoutBatch, ItemDecisionInput → PayPalBatchResult
 
 	UpdateSyncNow = "sync_now" // SubscriptionSync, SyncNowInput → SyncResult: reads now; returns when all is read or the wait ends
 
@@ -82,7 +91,7 @@ const (
 	SignalProviderUp     = "provider_up"     // any workflow with parked steps, the provider's name
 	SignalProfileChanged = "profile_changed" // CustomerOnboarding, no payload: Postgres has something new to carry
 	SignalRedeliver      = "redeliver"       // ChangeDelivery, no payload: send the change again
-	SignalProviderEvent  = "provider_event"  // Payout, no payload: the provider has something new to tell
+	SignalProviderEvent  = "provider_event"  // Payout and PayPalPayoutBatch, no payload: the provider has something new to tell
 	SignalDecided        = "decided"         // PayoutRun, no payload: a person has decided something, which is in Postgres
 	SignalTrouble        = "trouble"         // ProviderGate, no payload: a step met trouble with the provider
 
@@ -271,6 +280,26 @@ type DecisionInput struct {
 	Force bool `json:"force,omitempty"`
 }
 
+// PayPalBatchInput names a batch of payouts at PayPal.
+type PayPalBatchInput struct {
+	BatchID string `json:"batch_id"`
+}
+
+// ItemDecisionInput is a person's decision on one payout of a batch. What resolves it as paid is the id
+// of its payout item; the id of a payout batch has the whole batch taken for ours, if it is.
+type ItemDecisionInput struct {
+	DecisionInput
+
+	PayoutID string `json:"payout_id"`
+}
+
+// PayPalBatchResult is how a batch stands. How its payouts stand is in Postgres.
+type PayPalBatchResult struct {
+	BatchID string       `json:"batch_id"`
+	State   string       `json:"state"`
+	Steps   []StepStatus `json:"steps,omitempty"`
+}
+
 // ErrConflict is the type of an error that refuses a decision: what is true of the payout does not
 // allow it. Its message is a sentence for the person who decided.
 const ErrConflict = "conflict"
@@ -287,4 +316,15 @@ type SweepResult struct {
 	Looked int `json:"looked"` // payouts that are looked at again
 	Lifted int `json:"lifted"` // payouts on their way for so long that the payee's next one does not wait
 	Runs   int `json:"runs"`   // runs that have not ended and go on, should nothing work on them any more
+}
+
+// PayoutWakeInput names the payouts that are told that a stop was lifted, and why they are.
+type PayoutWakeInput struct {
+	RunDate date.Date `json:"run_date,omitzero"` // zero: all
+	Cause   string    `json:"cause"`
+}
+
+// PayoutWakeResult tells how many were told.
+type PayoutWakeResult struct {
+	Woken int `json:"woken"`
 }

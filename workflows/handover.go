@@ -114,7 +114,9 @@ func TellPayoutRun(on date.Date, cause string) outbox.Message {
 }
 
 // PayoutWork is how the store of payouts hands work over.
-func PayoutWork() payout.Work { return payout.Work{Pay: StartPayout, CheckAccount: CheckAccount} }
+func PayoutWork() payout.Work {
+	return payout.Work{Pay: StartPayout, LookAt: LookAtPayout, Wake: WakePayouts, CheckAccount: CheckAccount}
+}
 
 // CheckAccount has a payee's connected account looked at, once for each cause.
 func CheckAccount(payeeID, cause string) outbox.Message {
@@ -146,6 +148,40 @@ func StartPayout(payoutID string) outbox.Message {
 // round of the sweep. It starts the workflow if none is running.
 func LookAtPayout(payoutID, cause string) outbox.Message {
 	m := StartPayout(payoutID)
+	m.Key += "/" + cause
+	m.Signal = SignalProviderEvent
+	return m
+}
+
+// WakePayouts has the payouts told that wait for a stop that was lifted: those of a run's date, or all
+// when it is zero; once for each cause.
+func WakePayouts(on date.Date, cause string) outbox.Message {
+	return outbox.Message{
+		Key:        PayoutWakeID(cause),
+		Workflow:   NamePayoutWake,
+		WorkflowID: PayoutWakeID(cause),
+		TaskQueue:  TaskQueue,
+		Input:      encode(PayoutWakeInput{RunDate: on, Cause: cause}),
+		Summary:    "payouts that wait, after " + cause,
+	}
+}
+
+// StartPayPalBatch gives a batch of payouts at PayPal a workflow of its own.
+func StartPayPalBatch(batchID string) outbox.Message {
+	return outbox.Message{
+		Key:        PayPalBatchID(batchID),
+		Workflow:   NamePayPalPayoutBatch,
+		WorkflowID: PayPalBatchID(batchID),
+		TaskQueue:  TaskQueue,
+		Input:      encode(PayPalBatchInput{BatchID: batchID}),
+		Summary:    "PayPal payouts " + batchID,
+	}
+}
+
+// LookAtPayPalBatch has a batch looked at again, once for each cause: an event of PayPal's, or a round of
+// the sweep. It starts the workflow if none is running.
+func LookAtPayPalBatch(batchID, cause string) outbox.Message {
+	m := StartPayPalBatch(batchID)
 	m.Key += "/" + cause
 	m.Signal = SignalProviderEvent
 	return m

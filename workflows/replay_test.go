@@ -26,7 +26,7 @@ func scenarios() []string {
 		"delivery", "delivery-given-up", "delivery-asked-for",
 		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-continued",
 		"run-straight", "run-outage", "run-approved", "run-paused", "launcher", "launcher-again",
-		"account-check", "account-check-outage", "account-check-again", "payout-sweep",
+		"account-check", "account-check-outage", "account-check-again", "payout-sweep", "payout-wake",
 	}
 }
 
@@ -47,6 +47,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflowWithOptions(workflows.PayoutLauncher, workflow.RegisterOptions{Name: workflows.NamePayoutLauncher})
 			replayer.RegisterWorkflowWithOptions(workflows.PayoutRun, workflow.RegisterOptions{Name: workflows.NamePayoutRun})
 			replayer.RegisterWorkflowWithOptions(workflows.AccountCheck, workflow.RegisterOptions{Name: workflows.NameAccountCheck})
+			replayer.RegisterWorkflowWithOptions(workflows.PayoutWake, workflow.RegisterOptions{Name: workflows.NamePayoutWake})
 			replayer.RegisterWorkflowWithOptions(workflows.PayoutSweep, workflow.RegisterOptions{Name: workflows.NamePayoutSweep})
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, filepath.Join(histories, scenario+".json")))
 		})

@@ -273,5 +273,6 @@ func (a *API) turnPayoutsSwitch(ctx context.Context, in *struct {
 	if err := a.deps.Payouts.SetSwitch(ctx, in.Body.Enabled, actor(ctx), in.Body.Reason); err != nil {
 		return nil, a.fail(ctx, err)
 	}
+	a.deps.Notify() // turned on, it wakes what waits
 	return a.getPayoutsSwitch(ctx, nil)
 }

@@ -199,7 +199,7 @@ func TestARunIsPausedAndGoesOn(t *testing.T) {
 	require.Equal(t, "paying", resumed.body["state"])
 	require.NotContains(t, resumed.body, "resumes_to")
 	require.Equal(t, []string{"olga pause_payout_run 2026-11-20: odd sums", "olga resume_payout_run 2026-11-20: "}, b.acts(t))
-	require.Equal(t, []string{"payout-run/2026-11-20/pause", "payout-run/2026-11-20/resume"}, b.messages(t))
+	require.Equal(t, []string{"payout-run/2026-11-20/pause", "payout-wake/run/2026-11-20", "payout-run/2026-11-20/resume"}, b.messages(t))
 }
 
 func TestTheSwitchStopsPayoutsByName(t *testing.T) {

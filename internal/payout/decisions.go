@@ -19,6 +19,9 @@ func (s *Store) CancelUnsent(ctx context.Context, id, actor, note string) error 
 		case p.State != Planned:
 			return p.refuse("be canceled as if nothing was sent")
 		}
+		if err := s.lookAt(ctx, tx, id, "canceled"); err != nil { // its workflow has nothing to wait for any more
+			return err
+		}
 		return s.Cancel(ctx, tx, id, actor, note)
 	})
 }

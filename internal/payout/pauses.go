@@ -55,7 +55,7 @@ func (s *Store) Pause(ctx context.Context, tx pgx.Tx, p Pause) error {
 	return s.tellPauses(ctx, tx, p.PayeeID)
 }
 
-// Resume lifts a source's own pause, if there is one, and has the app told.
+// Resume lifts a source's own pause, if there is one, wakes what waits for its end, and has the app told.
 func (s *Store) Resume(ctx context.Context, tx pgx.Tx, payeeID string, source Source) error {
 	if err := lockPayee(ctx, tx, payeeID); err != nil {
 		return err
@@ -75,6 +75,9 @@ func (s *Store) lift(ctx context.Context, tx pgx.Tx, statement, payeeID, which s
 	}
 	if tag.RowsAffected() == 0 {
 		return nil
+	}
+	if err := s.wakePayee(ctx, tx, payeeID); err != nil {
+		return err
 	}
 	return s.tellPauses(ctx, tx, payeeID)
 }

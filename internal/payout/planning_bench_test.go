@@ -58,7 +58,7 @@ func newPlanning(b *testing.B, n int) planningBench {
 	}
 	_, err := pool.Exec(b.Context(), `ANALYZE`)
 	require.NoError(b, err)
-	work := payout.Work{Pay: start, CheckAccount: check}
+	work := work()
 	return planningBench{bundle{pool: pool, store: payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), work)}, n}
 }
 

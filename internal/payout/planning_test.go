@@ -237,7 +237,7 @@ func TestARunThatPaysMuchWaitsForApproval(t *testing.T) {
 	b := setup(t)
 	policy := payout.DefaultPolicy()
 	policy.ApprovalAbove = map[money.Currency]int64{"usd": 15_000}
-	b.store = payout.NewStore(b.pool, policy, feed.NewWriter(nil), payout.Work{Pay: start, CheckAccount: check})
+	b.store = payout.NewStore(b.pool, policy, feed.NewWriter(nil), work())
 	b.ready(t, ada, grace)
 	b.fund(t, plenty)
 	b.earn(t, ada, "sale", payout.Sale, 10_000, covered)

@@ -143,7 +143,8 @@ func (r Run) refuse(what string) error {
 	return fmt.Errorf("the run of %s is %s and cannot be %s: %w", r.Date, r.State, what, ErrState)
 }
 
-// Approve lets a run pay what it computed. One that was approved stays as it is.
+// Approve lets a run pay what it computed, and wakes what waits for that already, such as a payout that
+// was made again. One that was approved stays as it is.
 func (s *Store) Approve(ctx context.Context, on date.Date, actor, note string) error {
 	return s.decide(ctx, on, actor, "approve_payout_run", note, func(tx pgx.Tx, run Run) (changed bool, err error) {
 		switch {
@@ -155,8 +156,10 @@ func (s *Store) Approve(ctx context.Context, on date.Date, actor, note string) e
 		if err := run.goOn(ctx, tx, RunPaying); err != nil {
 			return false, err
 		}
-		_, err = tx.Exec(ctx, `UPDATE payout_runs SET approved_by = $2 WHERE date = $1`, on, actor)
-		return true, err
+		if _, err = tx.Exec(ctx, `UPDATE payout_runs SET approved_by = $2 WHERE date = $1`, on, actor); err != nil {
+			return false, err
+		}
+		return true, s.wake(ctx, tx, on, "run/"+on.String())
 	})
 }
 
@@ -172,14 +175,16 @@ func (s *Store) PauseRun(ctx context.Context, on date.Date, actor, note string) 
 	})
 }
 
-// ResumeRun has a paused run go on where it was.
+// ResumeRun has a paused run go on where it was, and wakes its payouts that wait.
 func (s *Store) ResumeRun(ctx context.Context, on date.Date, actor, note string) error {
 	return s.decide(ctx, on, actor, "resume_payout_run", note, func(tx pgx.Tx, run Run) (changed bool, err error) {
 		if run.State != RunPaused {
 			return false, nil
 		}
-		_, err = tx.Exec(ctx, `UPDATE payout_runs SET state = resumes_to, resumes_to = NULL WHERE date = $1`, on)
-		return true, err
+		if _, err = tx.Exec(ctx, `UPDATE payout_runs SET state = resumes_to, resumes_to = NULL WHERE date = $1`, on); err != nil {
+			return false, err
+		}
+		return true, s.wake(ctx, tx, on, "run/"+on.String())
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/payout"
@@ -33,7 +34,22 @@ type bundle struct {
 func setup(t *testing.T) bundle {
 	t.Helper()
 	pool := postgrestest.New(t)
-	return bundle{pool: pool, store: payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), payout.Work{Pay: start, CheckAccount: check})}
+	return bundle{pool: pool, store: payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), work())}
+}
+
+// work is handed over by messages that say what they are for.
+func work() payout.Work {
+	return payout.Work{Pay: start, LookAt: look, Wake: wake, CheckAccount: check}
+}
+
+// look is a message that says which payout is to be looked at, and why.
+func look(payoutID, cause string) outbox.Message {
+	return outbox.Message{Key: "look/" + payoutID + "/" + cause, Workflow: "Payout", WorkflowID: "payout/" + payoutID, TaskQueue: "q"}
+}
+
+// wake is a message that says whose payouts are to be looked at, and why.
+func wake(on date.Date, cause string) outbox.Message {
+	return outbox.Message{Key: "wake/" + on.String() + "/" + cause, Workflow: "PayoutWake", WorkflowID: "wake/" + cause, TaskQueue: "q"}
 }
 
 // check is a message that says whose account is to be looked at.

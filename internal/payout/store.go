@@ -3,6 +3,7 @@ package payout
 import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/outbox"
 )
@@ -19,6 +20,10 @@ type Store struct {
 type Work struct {
 	// Pay starts the work on a payout.
 	Pay func(payoutID string) outbox.Message
+	// LookAt has the work on a payout see how it stands, once for each cause.
+	LookAt func(payoutID, cause string) outbox.Message
+	// Wake has that done for all payouts that wait, or those of a run's date, once for each cause.
+	Wake func(on date.Date, cause string) outbox.Message
 	// CheckAccount has a payee's connected account looked at, once for each cause.
 	CheckAccount func(payeeID, cause string) outbox.Message
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/postgres"
 )
 
@@ -28,17 +29,19 @@ func ReadSwitch(ctx context.Context, db postgres.DB) (sw Switch, err error) {
 	return sw, nil
 }
 
-// SetSwitch turns payouts on or off, and keeps who did so and why.
+// SetSwitch turns payouts on or off, and keeps who did so and why. Turned on, it wakes what waits for it.
 func (s *Store) SetSwitch(ctx context.Context, enabled bool, actor, reason string) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE payout_switch SET enabled = $1, reason = $2, actor = $3, at = now()`, enabled, reason, actor)
 		if err != nil {
 			return fmt.Errorf("turn the payouts' switch: %w", err)
 		}
-		action := "switch_payouts_off"
-		if enabled {
-			action = "switch_payouts_on"
+		if !enabled {
+			return recordAct(ctx, tx, actor, "switch_payouts_off", "payouts", reason)
 		}
-		return recordAct(ctx, tx, actor, action, "payouts", reason)
+		if err := recordAct(ctx, tx, actor, "switch_payouts_on", "payouts", reason); err != nil {
+			return err
+		}
+		return s.wake(ctx, tx, date.Date{}, "switch")
 	})
 }
