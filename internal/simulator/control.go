@@ -41,7 +41,7 @@ func (s *Simulator) controlCalls() []controlCall {
 			`"url" empty for nowhere`, s.putStripeWebhook},
 		{"PUT /paypal/webhook", `where events go: {"url": "http://…"}`, s.putPayPalWebhook},
 	}, webhookControlCalls(s.stripeWebhooks), webhookControlCalls(s.paypalWebhooks), s.stripeControlCalls(),
-		s.stripeMoneyControlCalls(), s.payPalControlCalls())
+		s.stripeMoneyControlCalls(), s.payPalControlCalls(), s.payPalMoneyControlCalls())
 }
 
 func (s *Simulator) controlHandler() http.Handler {

@@ -27,6 +27,8 @@ type provider interface {
 	idempotencyKey(r *http.Request) string
 	// needsKey says that the request is a write that must be sent under such a key.
 	needsKey(r *http.Request) bool
+	// bodyLimit is the most bytes that a request's body may have.
+	bodyLimit() int64
 	// failure is how this provider words a 401, a 429 or a 500.
 	failure(status int) answer
 }
@@ -71,7 +73,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (f *front) decide(w http.ResponseWriter, r *http.Request) (answer, delivery, FaultKind) {
 	// Read first: the server notices that a client has gone only once the body is read.
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, f.provider.bodyLimit()))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

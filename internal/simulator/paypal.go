@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -14,10 +15,11 @@ import (
 const (
 	payPalName       = "paypal"
 	payPalTokenRoute = "/v1/oauth2/token" //nolint:gosec // a path
+	maxPayPalBody    = 8 << 20
 )
 
 // PayPal is a simulated PayPal business account in the sandbox: its REST app's credentials, its
-// subscriptions, the certificate that its webhooks are signed with, and the pipeline that every
+// subscriptions, its money and its payouts, the certificate that its webhooks are signed with, and the pipeline that every
 // request goes through (rate limit, token, route, request id, operation).
 type PayPal struct {
 	routes   *http.ServeMux
@@ -31,6 +33,9 @@ type PayPal struct {
 
 	mu            sync.Mutex // guards everything below
 	subscriptions map[string]*payPalSubscription
+	payouts       payPalPayouts
+	money         payPalBooks
+	stopped       bool // nothing happens by itself any more
 }
 
 // payPalOperation is the endpoint of one route. It runs under the account's lock and returns the
@@ -38,8 +43,9 @@ type PayPal struct {
 type payPalOperation func(payPalRequest) (status int, object any, problem *payPalError)
 
 type payPalRequest struct {
-	id   string // the {id} of the path
-	body []byte
+	id    string // the {id} of the path
+	query url.Values
+	body  []byte
 	// whole asks a write for the whole object. PayPal answers otherwise with as little as it can.
 	whole bool
 }
@@ -54,11 +60,15 @@ func newPayPal(cfg Config, baseURL func() string) *PayPal {
 		signer:        newPayPalSigner(cfg.PayPalWebhookID),
 		emit:          func(payPalEvent) {},
 		subscriptions: map[string]*payPalSubscription{},
+		payouts:       newPayPalPayouts(),
+		money:         newPayPalBooks(),
 	}
 	p.routes.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
 	p.routes.HandleFunc("POST "+payPalTokenRoute, p.access.grant)
 	p.routes.HandleFunc("GET "+payPalCertsPath+"{id}", p.serveCertificate)
 	p.serveSubscriptions()
+	p.servePayouts()
+	p.serveReports()
 	return p
 }
 
@@ -72,7 +82,16 @@ func (p *PayPal) SetRateLimit(callsPerSecond int) {
 
 func (p *PayPal) name() string { return payPalName }
 
+// idempotencyKey is what PayPal knows a repeated request by: the request id, or for a batch of payouts
+// the sender_batch_id in its body.
 func (p *PayPal) idempotencyKey(r *http.Request) string {
+	if isNewPayouts(r) {
+		return senderBatchID(r)
+	}
+	return payPalRequestID(r)
+}
+
+func payPalRequestID(r *http.Request) string {
 	return strings.TrimSpace(r.Header.Get("Paypal-Request-Id"))
 }
 
@@ -80,6 +99,9 @@ func (p *PayPal) idempotencyKey(r *http.Request) string {
 func (p *PayPal) needsKey(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path != payPalTokenRoute
 }
+
+// bodyLimit leaves room for the largest batch of payouts.
+func (p *PayPal) bodyLimit() int64 { return maxPayPalBody }
 
 func (p *PayPal) route(r *http.Request) string {
 	_, pattern := p.routes.Handler(r)
@@ -117,7 +139,9 @@ func (p *PayPal) handle(pattern string, operation payPalOperation) {
 			problem.answer().writeTo(w)
 			return
 		}
-		request := payPalRequest{id: r.PathValue("id"), body: body, whole: r.Header.Get("Prefer") == "return=representation"}
+		request := payPalRequest{
+			id: r.PathValue("id"), query: r.URL.Query(), body: body, whole: r.Header.Get("Prefer") == "return=representation",
+		}
 		p.perform(r, request, operation).writeTo(w)
 	})
 }
@@ -128,7 +152,7 @@ func (p *PayPal) perform(r *http.Request, request payPalRequest, operation payPa
 	work := func() answer { return p.underLock(operation, request) }
 	ctx := r.Context()
 	run := func(work func() answer) answer { return execute(ctx, work, payPalInternalError().answer()) }
-	if key := p.idempotencyKey(r); key != "" && r.Method == http.MethodPost {
+	if key := payPalRequestID(r); key != "" && r.Method == http.MethodPost && !isNewPayouts(r) {
 		return p.requests.once(r.URL.Path+" "+key, work, run)
 	}
 	return run(work)

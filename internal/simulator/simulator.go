@@ -223,6 +223,7 @@ func (s *Simulator) Close() error { return s.close() }
 func (s *Simulator) shutDown() error {
 	close(s.stopped)
 	s.stripe.stop()
+	s.paypal.stop()
 	s.stripeWebhooks.close()
 	s.paypalWebhooks.close()
 	s.changing.Lock()

@@ -102,6 +102,8 @@ func (s *Stripe) idempotencyKey(r *http.Request) string {
 
 func (s *Stripe) needsKey(r *http.Request) bool { return r.Method == http.MethodPost }
 
+func (s *Stripe) bodyLimit() int64 { return maxBody }
+
 func (s *Stripe) route(r *http.Request) string {
 	_, pattern := s.routes.Handler(r)
 	_, path, _ := strings.Cut(pattern, " ")
