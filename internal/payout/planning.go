@@ -169,8 +169,10 @@ func (p planning) claim(ctx context.Context) (Slice, error) {
 }
 
 func (p planning) takeCandidates(ctx context.Context) ([]string, error) {
-	rows, err := p.tx.Query(ctx, `DELETE FROM payout_candidates WHERE run_date = $1 AND (due_date, payee_id) IN (
-			SELECT due_date, payee_id FROM payout_candidates WHERE run_date = $1 ORDER BY due_date, payee_id LIMIT $2)
+	// By place, which cannot change while the run is held: joined by the key, a plan that was made while the
+	// table was small would compare each of them with all.
+	rows, err := p.tx.Query(ctx, `DELETE FROM payout_candidates WHERE ctid = ANY (ARRAY(
+			SELECT ctid FROM payout_candidates WHERE run_date = $1 ORDER BY due_date, payee_id LIMIT $2))
 		RETURNING payee_id`, p.run.Date, p.limit)
 	if err != nil {
 		return nil, fmt.Errorf("take the next candidates: %w", err)
