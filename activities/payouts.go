@@ -34,8 +34,8 @@ func (p *Payouts) PlanPayout(ctx context.Context, in workflows.PayoutInput) (wor
 	if now.State == payout.Paid && now.Ending == "" { // it may have come back since
 		plan.Next.Do = workflows.ActivityReadPayout
 	}
-	if plan.Next.Do == "" {
-		return plan, nil
+	if plan.Next.Do == "" { // a step that waited for what a person has decided since waits no more
+		return plan, step.Finish(ctx, p.pool, activity.GetInfo(ctx).WorkflowExecution.ID, workflows.StepPayout, step.Done)
 	}
 	opened, err := p.open(ctx, now)
 	if err != nil {

@@ -91,18 +91,18 @@ func (s *StripePayouts) move(
 	ctx context.Context, in workflows.PayoutStepInput, activity string, do func(context.Context, payout.Payout) (instead, error),
 ) (next workflows.PayoutMove, err error) {
 	began := time.Now()
+	p, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
+	if err != nil {
+		return next, err
+	}
+	if !needs(p, activity) { // which does not wait for Stripe
+		return s.next(ctx, in, began, instead{})
+	}
 	err = s.attempts.try(ctx, in.Step, func(ctx context.Context) error {
-		p, err := payout.GetPayout(ctx, s.pool, in.PayoutID)
-		if err != nil {
+		if err := s.turns.Wait(ctx); err != nil {
 			return err
 		}
-		var other instead
-		if needs(p, activity) {
-			if err := s.turns.Wait(ctx); err != nil {
-				return err
-			}
-			other, err = do(ctx, p)
-		}
+		other, err := do(ctx, p)
 		if err = s.hold(ctx, p, err); err != nil && !errors.Is(err, errOvertaken) {
 			return err
 		}

@@ -55,6 +55,8 @@ func TestScenarios(t *testing.T) {
 		"payout-canceled":  playPayoutCanceled,
 		"payout-held":      playPayoutHeld,
 		"payout-continued": playPayoutContinued,
+
+		"payout-parked-canceled": playPayoutParkedCanceled,
 	}
 	short := []string{fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}
 	settings := map[string][]string{"sync-continued": short, "payout-continued": short}

@@ -187,6 +187,27 @@ func playPayoutHeld(t *testing.T, b bundle) string {
 	return b.over(t, id, payout.Failed)
 }
 
+// playPayoutParkedCanceled is a payout that a person cancels while it is parked, since our key is refused: it
+// ends with that, and does not wait for Stripe.
+func playPayoutParkedCanceled(t *testing.T, b bundle) string {
+	t.Helper()
+	id, _ := b.due(t)
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.WrongKey, Method: http.MethodPost, PathPrefix: "/v1/transfers"}))
+	b.handOver(t, workflows.StartPayout(id))
+	b.awaitPayout(t, id, payout.Sending)
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.WrongKey}))
+	b.awaitState(t, provider.StateMisconfigured)
+	workflowID := workflows.PayoutID(id)
+	b.awaitShown(t, workflowID, workflows.StatusWaitingOnProvider)
+
+	require.NoError(t, b.decideOn(t, id, workflows.UpdateCancel, workflows.DecisionInput{Actor: "ops"}))
+
+	b.over(t, id, payout.Canceled)
+	b.awaitCount(t, 1, `SELECT count(*) FROM steps WHERE name = 'stripe_payout' AND status = 'done'`)
+	b.awaitState(t, provider.StateMisconfigured)
+	return workflowID
+}
+
 // playPayoutContinued is a payout with a long history, which it leaves behind while it waits.
 func playPayoutContinued(t *testing.T, b bundle) string {
 	t.Helper()

@@ -486,6 +486,18 @@ func (l *parkingLot) settled() bool {
 	return !slices.ContainsFunc(l.tasks, func(t *task) bool { return !t.status.Settled() })
 }
 
+// waits says that a task is parked.
+func (l *parkingLot) waits() bool { return slices.ContainsFunc(l.tasks, (*task).parked) }
+
+// tryAgain has every parked task tried again that was told nothing yet.
+func (l *parkingLot) tryAgain() {
+	for _, t := range l.tasks {
+		if t.parked() && t.verdict == undecided {
+			t.verdict = tryAgain
+		}
+	}
+}
+
 // busyAt says that a task of the provider is at work or waiting.
 func (l *parkingLot) busyAt(p provider.Name) bool {
 	return slices.ContainsFunc(l.tasks, func(t *task) bool { return t.provider == p && !t.status.Settled() })

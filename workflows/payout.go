@@ -98,17 +98,20 @@ func (p *payingOut) plan(ctx workflow.Context) error {
 	})
 }
 
-// carryOut makes the moves. When one fails, the task is parked, and later goes on with that one.
+// carryOut makes the moves. When one fails, the task is parked, and later goes on with that one; but not
+// when a person has decided meanwhile, after which it may not be needed.
 func (p *payingOut) carryOut(ctx workflow.Context, t *task) error {
 	for p.next.Do != "" {
 		if err := p.awaitTurn(ctx, t); err != nil {
 			return err
 		}
 		made, err := call[PayoutMove](onStripe(ctx, p.next.Do+" of "+p.in.PayoutID), p.next.Do, PayoutStepInput{PayoutID: p.in.PayoutID, Step: t.name})
-		if err != nil {
+		switch {
+		case err == nil:
+			p.next, p.state = made, made.State
+		case ctx.Err() != nil || !p.decided || !tellsOfDecisions(ctx):
 			return err
 		}
-		p.next, p.state = made, made.State
 	}
 	return nil
 }
@@ -151,7 +154,16 @@ func (p *payingOut) decide(ctx workflow.Context, activity string, in DecisionInp
 		return p.status(), err
 	}
 	p.state, p.decided = made.State, true
+	if p.lot.waits() && tellsOfDecisions(ctx) {
+		p.lot.tryAgain()
+	}
 	return p.status(), nil
+}
+
+// tellsOfDecisions says that a decision wakes what is parked. Runs of before waited for a retry as well,
+// and their histories show that.
+func tellsOfDecisions(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, "decisions-wake", workflow.DefaultVersion, 1) == 1
 }
 
 func (p *payingOut) status() PayoutResult {

@@ -316,6 +316,70 @@ func TestACancellationEndsTheWait(t *testing.T) {
 	require.Equal(t, []time.Duration{time.Minute}, w.ranAt(reverseTransfer))
 }
 
+// Parked for a person, who decides on the payout itself: it goes on at once, to what is to be done now, and
+// needs no retry as well.
+func TestADecisionWakesAParkedPayout(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		class   provider.Class
+		update  string
+		act     string
+		decided workflows.PayoutMove
+		after   []string
+		ends    payout.State
+	}{
+		"resolved": {
+			provider.Held, workflows.UpdateResolve, workflows.ActivityResolvePayout,
+			workflows.PayoutMove{State: payout.Failed}, nil, payout.Failed,
+		},
+		"canceled": {
+			provider.Rejected, workflows.UpdateCancel, workflows.ActivityCancelPayout,
+			workflows.PayoutMove{State: payout.Sending, Do: reverseTransfer}, []string{reverseTransfer}, payout.Canceled,
+		},
+		"canceled while Stripe was away": {
+			provider.Misconfigured, workflows.UpdateCancel, workflows.ActivityCancelPayout,
+			workflows.PayoutMove{State: payout.Sending, Do: reverseTransfer}, []string{reverseTransfer}, payout.Canceled,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setupPayout(t)
+			w.leads(checkDestination, payout.Sending, sendTransfer, 0)
+			w.leads(sendTransfer, payout.Sending, sendPayout, 0)
+			w.script(sendPayout, failing(c.class, "some_code"))
+			w.leads(sendPayout, c.decided.State, c.decided.Do, 0) // the move looks at what is true, and leaves it
+			w.leads(reverseTransfer, payout.Canceled, "", 0)
+			w.then[c.act] = func(workflows.PayoutDecisionInput) { w.next = c.decided }
+			w.after(time.Minute, func() { w.decide(c.update, workflows.DecisionInput{Actor: "ops", Outcome: "failed"}) })
+			w.endsBy(t, 10*time.Minute)
+
+			require.Equal(t, c.ends, w.run(t).State)
+
+			require.Equal(t, append([]string{
+				planPayout, checkDestination, sendTransfer, sendPayout, workflows.ActivityParkStep, c.act, sendPayout,
+			}, c.after...), w.calls)
+			require.Equal(t, time.Minute, w.ranAt(sendPayout)[1])
+		})
+	}
+}
+
+// A decision during a move that fails: what the move met is old by then, and nothing is parked for it.
+func TestADecisionDuringAMoveThatFailsIsCarriedOut(t *testing.T) {
+	t.Parallel()
+	w := setupPayout(t)
+	w.leads(checkDestination, payout.Sending, sendTransfer, 0)
+	w.script(sendTransfer, slow(), failing(provider.Held, "idempotency_error"))
+	w.leads(sendTransfer, payout.Failed, "", 0)
+	w.then[workflows.ActivityResolvePayout] = func(workflows.PayoutDecisionInput) { w.next = workflows.PayoutMove{State: payout.Failed} }
+	w.after(5*time.Second, func() { w.decide(workflows.UpdateResolve, workflows.DecisionInput{Actor: "ops", Outcome: "failed"}) })
+	w.endsBy(t, 10*time.Minute)
+
+	require.Equal(t, payout.Failed, w.run(t).State)
+
+	require.Empty(t, w.parked)
+	require.Equal(t, 3, w.count(sendTransfer))
+}
+
 // A decision that is refused is the person's to make again, and changes nothing.
 func TestADecisionThatIsRefusedIsNotTriedAgain(t *testing.T) {
 	t.Parallel()

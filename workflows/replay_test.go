@@ -24,7 +24,7 @@ func scenarios() []string {
 		"sync-straight", "sync-marked-again", "sync-both", "sync-outage", "sync-retried", "sync-skipped", "sync-now", "sync-approval",
 		"sync-continued",
 		"delivery", "delivery-given-up", "delivery-asked-for",
-		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-continued",
+		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-continued", "payout-parked-canceled",
 		"run-straight", "run-outage", "run-approved", "run-paused", "launcher", "launcher-again",
 		"account-check", "account-check-outage", "account-check-again", "payout-sweep", "payout-wake",
 	}
