@@ -195,7 +195,7 @@ func classify(err error, seen provider.Record, made request) *provider.Failure {
 	switch {
 	case seen.Status == 0:
 		f.Class, f.Code = unsettled(made.write && seen.Sent), provider.CodeNetwork
-	case !understood:
+	case !understood || seen.Status < http.StatusBadRequest:
 		f.Class, f.Code = unread(seen.Status, made.write), provider.CodeUnreadable
 	case seen.Status >= http.StatusInternalServerError:
 		f.Class, f.Code = unsettled(made.write), answer.code("")

@@ -30,6 +30,9 @@ func (d detail) item() (index int, field string, ok bool) {
 	return index, found[3], err == nil
 }
 
+// headerField is how PayPal names the batch's header, or what is in it.
+var headerField = regexp.MustCompile(`(?i)^(sender_batch_header|sender_batch_id|email_subject)$`)
+
 var (
 	usedBefore = regexp.MustCompile(`(?i)duplicate|already`)
 	batchsID   = regexp.MustCompile(`(?i)batch|request_id`)
@@ -52,7 +55,7 @@ func (d detail) isKnown() bool { return itemMatters[d.issue] != "" }
 
 // aboutHeader says that the complaint is about the batch's header and about no item.
 func (c complaint) aboutHeader() bool {
-	return c.every(func(d detail) bool { return param(strings.ToLower(d.field)) == "sender_batch_header" })
+	return c.every(func(d detail) bool { return headerField.MatchString(param(d.field)) })
 }
 
 // aboutReceivers says that the complaint is about receivers and nothing else.

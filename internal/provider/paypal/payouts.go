@@ -246,7 +246,7 @@ type batchAnswer struct {
 
 // check sees that the answer is the batch that was asked for, with items of its own.
 func (a batchAnswer) check(batchID string) error {
-	if a.Header.ID != batchID || a.Header.Status == "" {
+	if a.Header.ID != batchID || word(a.Header.Status) == "" {
 		return errNotPayPal
 	}
 	for _, item := range a.Items {
@@ -299,7 +299,7 @@ type itemAnswer struct {
 
 func (a itemAnswer) item() PayoutItem {
 	i := PayoutItem{
-		ID: a.ID, BatchID: a.BatchID, SenderBatchID: a.SenderBatchID, TransactionID: a.TransactionID, Status: word(a.Status),
+		ID: a.ID, BatchID: a.BatchID, SenderBatchID: a.SenderBatchID, TransactionID: word(a.TransactionID), Status: word(a.Status),
 		SenderItemID: a.Item.SenderItemID, ErrorCode: string(a.Errors), ProcessedAt: a.Processed.utc(),
 	}
 	i.Value, i.Currency = plainMoney(a.Item.Amount.Value, a.Item.Amount.Currency)
@@ -307,16 +307,22 @@ func (a itemAnswer) item() PayoutItem {
 	return i
 }
 
-// itemComplaint is the name of what is wrong with an item. The rest of it has come in more than one
-// shape, and must not cost the page.
+// itemComplaint is the name of what is wrong with an item, of the first thing if there are several.
+// The rest of it has come in more than one shape, and must not cost the page.
 type itemComplaint string
 
 // UnmarshalJSON takes whatever there is, and never fails.
 func (c *itemComplaint) UnmarshalJSON(data []byte) error {
-	var one struct {
+	type complaint struct {
 		Name string `json:"name"`
 	}
-	_ = json.Unmarshal(data, &one) // the name is read whatever else is not
+	var one complaint
+	several := []complaint{{}}
+	if json.Unmarshal(data, &several) == nil && len(several) > 0 {
+		one = several[0]
+	} else {
+		_ = json.Unmarshal(data, &one) // the name is read whatever else is not
+	}
 	*c = itemComplaint(word(one.Name))
 	return nil
 }
