@@ -197,6 +197,9 @@ func (s *StripePayouts) inTx(ctx context.Context, do func(pgx.Tx) error) error {
 // if nothing speaks against that.
 func (s *StripePayouts) CheckDestination(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
 	return s.move(ctx, in, workflows.ActivityCheckDestination, func(ctx context.Context, p payout.Payout) (instead, error) {
+		if done, err := s.takeOver(ctx, p, s.transfer(p)); err != nil || done {
+			return instead{}, err
+		}
 		seen, err := s.look(ctx, p.PayeeID, p.StripeAccountID)
 		if failure, ok := refusalOf(err); ok { // the account is connected to us no more
 			return instead{}, s.endBefore(ctx, p, payout.BecauseNoDestination, failure)
@@ -306,6 +309,9 @@ func (s *StripePayouts) endBefore(ctx context.Context, p payout.Payout, because 
 func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
 	return s.move(ctx, in, workflows.ActivitySendTransfer, func(ctx context.Context, p payout.Payout) (instead, error) {
 		what := s.transfer(p)
+		if done, err := s.takeOver(ctx, p, what); err != nil || done {
+			return instead{}, err
+		}
 		sent, err := s.sent(ctx, s.pool, what)
 		if err != nil {
 			return instead{}, err
@@ -362,7 +368,7 @@ func (s *StripePayouts) transfer(p payout.Payout) write {
 			return s.findTransfer(ctx, p, request)
 		},
 		record: func(ctx context.Context, tx pgx.Tx, _ provider.Request, transferID string) error {
-			return s.payouts.TransferConfirmed(ctx, tx, p.ID, transferID)
+			return s.payouts.TransferFound(ctx, tx, p.ID, transferID)
 		},
 	}
 }
@@ -370,7 +376,7 @@ func (s *StripePayouts) transfer(p payout.Payout) write {
 // findTransfer looks for the transfer of a payout among all that the account got in its name.
 func (s *StripePayouts) findTransfer(ctx context.Context, p payout.Payout, request provider.Request) (string, bool, error) {
 	transfers, err := s.client.ListTransfers(ctx, stripe.ListTransfersParams{
-		Destination: p.StripeAccountID, TransferGroup: p.ID, CreatedFrom: since(request),
+		Destination: p.StripeAccountID, TransferGroup: p.ID, CreatedFrom: since(p, request),
 	})
 	if err != nil {
 		return "", false, err
@@ -394,12 +400,43 @@ func theOne[Object any](claiming []Object, asSent func(Object) bool) (made Objec
 	return made, false, &provider.Failure{Provider: provider.Stripe, Class: provider.Held, Code: codeMismatch}
 }
 
-// since is from when on what a request did can have been made.
-func since(request provider.Request) time.Time {
+// since is from when on what a request of a payout's did can have been made.
+func since(p payout.Payout, request provider.Request) time.Time {
 	if request.FirstSentAt == nil {
-		return time.Time{}
+		return p.CreatedAt.Add(-lookBack)
 	}
 	return request.FirstSentAt.Add(-lookBack)
+}
+
+// takeOver takes over what a write has done without a trace here, as after a restored backup. It looks
+// only when the payout is so old that the key may no longer keep what was sent then from being done again.
+// One look is enough: what was sent since then, and does not show yet, the same key still answers.
+func (s *StripePayouts) takeOver(ctx context.Context, p payout.Payout, what write) (done bool, err error) {
+	if !(provider.Request{FirstSentAt: &p.CreatedAt}).Expired(time.Now()) {
+		return false, nil
+	}
+	return s.takeOverNow(ctx, p, what)
+}
+
+// takeOverNow is takeOver for a payout of any age.
+func (s *StripePayouts) takeOverNow(ctx context.Context, p payout.Payout, what write) (done bool, err error) {
+	request, err := s.writer.requests.Freeze(ctx, s.pool, what.operation, what.params)
+	if err != nil || request.Outcome != provider.OutcomeOpen {
+		return false, err
+	}
+	untraced := request
+	untraced.FirstSentAt = nil // what is recorded may not have been the first
+	if err := s.turns.Wait(ctx); err != nil {
+		return false, err
+	}
+	objectID, found, err := what.find(ctx, untraced)
+	if failure, refused := refusalOf(err); refused {
+		return false, as(provider.Held, failure)
+	}
+	if err != nil || !found {
+		return false, err
+	}
+	return true, s.writer.settle(ctx, what, request, objectID)
 }
 
 // sent says whether a write was ever sent, so that something may come of it.
@@ -421,6 +458,9 @@ func (s *StripePayouts) hindered(ctx context.Context, p payout.Payout) (instead,
 func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
 	return s.move(ctx, in, workflows.ActivitySendPayout, func(ctx context.Context, p payout.Payout) (instead, error) {
 		what := s.payOut(p)
+		if done, err := s.takeOver(ctx, p, what); err != nil || done {
+			return instead{}, err
+		}
 		sent, err := s.sent(ctx, s.pool, what)
 		if err != nil {
 			return instead{}, err
@@ -480,6 +520,10 @@ func (s *StripePayouts) covered(ctx context.Context, p payout.Payout) (bool, err
 func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout) (instead, error) {
 	if p.MovedAt == nil || time.Since(*p.MovedAt) < fundsPatience {
 		return instead{after: fundsWait}, nil
+	}
+	// It may lack what was paid out already, if a restored backup knows nothing of that.
+	if done, err := s.takeOverNow(ctx, p, s.payOut(p)); err != nil || done {
+		return instead{}, err
 	}
 	failure := payout.Failure{
 		Class: string(provider.Transient), Code: codeFundsNotAvailable, Ending: payout.Canceled,
@@ -545,7 +589,7 @@ func arrivalOf(p stripe.Payout) date.Date {
 
 // findPayout looks for a payout among all that the connected account made since it was first sent.
 func (s *StripePayouts) findPayout(ctx context.Context, p payout.Payout, request provider.Request) (stripe.Payout, bool, error) {
-	made, err := s.client.ListPayouts(ctx, p.StripeAccountID, since(request))
+	made, err := s.client.ListPayouts(ctx, p.StripeAccountID, since(p, request))
 	if err != nil {
 		return stripe.Payout{}, false, err
 	}
@@ -629,7 +673,11 @@ func endOf(at stripe.Payout) payout.Failure {
 // again with it, and not before.
 func (s *StripePayouts) ReverseTransfer(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
 	return s.move(ctx, in, workflows.ActivityReverseTransfer, func(ctx context.Context, p payout.Payout) (instead, error) {
-		err := s.writer.do(ctx, s.reversal(p))
+		what := s.reversal(p)
+		if done, err := s.takeOver(ctx, p, what); err != nil || done {
+			return instead{}, err
+		}
+		err := s.writer.do(ctx, what)
 		if failure, refused := refusalOf(err); refused { // the account has spent it, or is closed
 			return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, "reversal_refused: "+failure.Code) })
 		}
