@@ -14,7 +14,7 @@ import (
 
 // benchCommand is starter bench.
 type benchCommand struct {
-	Only []string `help:"Measure these alone, comma-separated: cost, latency, outage, throughput, acks, reads, backlog, syncrate, memory, payouts, planning."`
+	Only []string `help:"Measure these alone, comma-separated: cost, latency, outage, throughput, acks, reads, backlog, syncrate, memory, payouts, paypal, planning."`
 }
 
 // Validate is called by the parser.

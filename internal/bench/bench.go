@@ -76,6 +76,7 @@ func (r *run) measures() []measure {
 		{"syncrate", r.syncRate},
 		{"memory", r.memory},
 		{"payouts", r.payouts},
+		{"paypal", r.payPal},
 		{"planning", r.planning},
 	}
 }

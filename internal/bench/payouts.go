@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,7 +30,7 @@ func (r *run) planning(ctx context.Context) error {
 	sizes := []int{1_000, 10_000, 100_000}
 	for i, n := range sizes {
 		prefix := fmt.Sprintf("planning%d", n)
-		if err := r.makePayees(ctx, prefix, n); err != nil {
+		if err := r.makePayees(ctx, prefix, n, stripePayees); err != nil {
 			return err
 		}
 		on := date.Of(time.Now()).AddDays(i - len(sizes) - 1)
@@ -55,41 +56,56 @@ func (r *run) planning(ctx context.Context) error {
 	return nil
 }
 
+// What makes payees for the prefix $1, numbered up to $2: as customers, with a rail, and with earnings.
+var (
+	payeesCustomers = []string{
+		`INSERT INTO customers (id, email, content_hash, stripe_customer_id, stripe_bound_at)
+			SELECT $1 || '_' || n, 'payee@example.com', '', 'cus_' || $1 || n, now() FROM generate_series(0, $2::int - 1) n`,
+		`INSERT INTO steps (workflow_id, name, customer_id, provider, status)
+			SELECT 'onboarding/' || $1 || '_' || n, 'stripe_customer', $1 || '_' || n, 'stripe', 'done' FROM generate_series(0, $2::int - 1) n`,
+	}
+	stripePayees = []string{
+		`INSERT INTO payees (id, email, country, currency, rail, stripe_account_id, schedule, destination_id, content_hash, last_cycle)
+			SELECT $1 || '_' || n, 'payee@example.com', 'US', 'usd', 'stripe', 'acct_' || $1 || n, 'weekly', 'ba_' || $1 || n, '', current_date - 14
+			FROM generate_series(0, $2::int - 1) n`,
+		`INSERT INTO payee_accounts (stripe_account_id, payee_id, country, currency, schedule_interval, payouts_enabled,
+				external_account_id, external_currency, as_of)
+			SELECT 'acct_' || $1 || n, $1 || '_' || n, 'US', 'usd', 'manual', true, 'ba_' || $1 || n, 'usd', now() FROM generate_series(0, $2::int - 1) n`,
+	}
+	payPalPayees = []string{
+		`INSERT INTO payees (id, email, country, currency, rail, paypal_email, schedule, content_hash, last_cycle)
+			SELECT $1 || '_' || n, 'payee@example.com', 'US', 'usd', 'paypal', 'ok-' || $1 || n || '@example.com', 'weekly', '', current_date - 14
+			FROM generate_series(0, $2::int - 1) n`,
+	}
+	payeesEarnings = []string{
+		`INSERT INTO earnings (payee_id, id, kind, amount, currency, occurred_at, content_hash)
+			SELECT $1 || '_' || n, 'sale_' || s, 'sale', 1000 + n % 5000, 'usd', current_date - 30 - s, ''
+			FROM generate_series(0, $2::int - 1) n, generate_series(1, 2) s`,
+		`INSERT INTO ledger_transactions (event, currency, source, dated)
+			SELECT 'earning', 'usd', 'earning/' || $1 || '_' || n || '/sale_' || s, current_date - 30 - s
+			FROM generate_series(0, $2::int - 1) n, generate_series(1, 2) s`,
+		`INSERT INTO ledger_entries (transaction_id, event, account, owner, currency, amount, dated)
+			SELECT t.id, t.event, side.account, side.owner, 'usd', side.sign * e.amount, t.dated
+			FROM generate_series(0, $2::int - 1) n
+				JOIN earnings e ON e.payee_id = $1 || '_' || n
+				JOIN ledger_transactions t ON t.source = 'earning/' || e.payee_id || '/' || e.id AND t.source <> ''
+				CROSS JOIN LATERAL (VALUES ('app', '', 1), ('payee', e.payee_id, -1)) AS side (account, owner, sign)`,
+	}
+)
+
 // makePayees makes payees who have earned and are due, behind everybody's back and without accounts at
 // Stripe: what is measured with them does not get that far. Who is there already is due no more.
-func (r *run) makePayees(ctx context.Context, prefix string, n int) error {
+func (r *run) makePayees(ctx context.Context, prefix string, n int, ofRail []string) error {
 	r.notef("%d payees are made …", n)
-	if err := r.fleet.Simulator.Stripe().SetPlatformBalance("usd", 900_000_000_000); err != nil {
+	const plenty = 900_000_000_000
+	if err := errors.Join(r.fleet.Simulator.Stripe().SetPlatformBalance("usd", plenty), r.fleet.Simulator.PayPal().SetPayPalBalance("USD", plenty)); err != nil {
 		return err
 	}
 	err := postgres.InTx(ctx, r.fleet.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE payees SET last_cycle = 'tomorrow'`); err != nil {
 			return err
 		}
-		for _, statement := range []string{
-			`INSERT INTO customers (id, email, content_hash, stripe_customer_id, stripe_bound_at)
-				SELECT $1 || '_' || n, 'payee@example.com', '', 'cus_' || $1 || n, now() FROM generate_series(0, $2::int - 1) n`,
-			`INSERT INTO steps (workflow_id, name, customer_id, provider, status)
-				SELECT 'onboarding/' || $1 || '_' || n, 'stripe_customer', $1 || '_' || n, 'stripe', 'done' FROM generate_series(0, $2::int - 1) n`,
-			`INSERT INTO payees (id, email, country, currency, rail, stripe_account_id, schedule, destination_id, content_hash, last_cycle)
-				SELECT $1 || '_' || n, 'payee@example.com', 'US', 'usd', 'stripe', 'acct_' || $1 || n, 'weekly', 'ba_' || $1 || n, '', current_date - 14
-				FROM generate_series(0, $2::int - 1) n`,
-			`INSERT INTO payee_accounts (stripe_account_id, payee_id, country, currency, schedule_interval, payouts_enabled,
-					external_account_id, external_currency, as_of)
-				SELECT 'acct_' || $1 || n, $1 || '_' || n, 'US', 'usd', 'manual', true, 'ba_' || $1 || n, 'usd', now() FROM generate_series(0, $2::int - 1) n`,
-			`INSERT INTO earnings (payee_id, id, kind, amount, currency, occurred_at, content_hash)
-				SELECT $1 || '_' || n, 'sale_' || s, 'sale', 1000 + n % 5000, 'usd', current_date - 30 - s, ''
-				FROM generate_series(0, $2::int - 1) n, generate_series(1, 2) s`,
-			`INSERT INTO ledger_transactions (event, currency, source, dated)
-				SELECT 'earning', 'usd', 'earning/' || $1 || '_' || n || '/sale_' || s, current_date - 30 - s
-				FROM generate_series(0, $2::int - 1) n, generate_series(1, 2) s`,
-			`INSERT INTO ledger_entries (transaction_id, event, account, owner, currency, amount, dated)
-				SELECT t.id, t.event, side.account, side.owner, 'usd', side.sign * e.amount, t.dated
-				FROM generate_series(0, $2::int - 1) n
-					JOIN earnings e ON e.payee_id = $1 || '_' || n
-					JOIN ledger_transactions t ON t.source = 'earning/' || e.payee_id || '/' || e.id AND t.source <> ''
-					CROSS JOIN LATERAL (VALUES ('app', '', 1), ('payee', e.payee_id, -1)) AS side (account, owner, sign)`,
-		} {
+		for _, statement := range slices.Concat(payeesCustomers, ofRail, payeesEarnings) {
 			if _, err := tx.Exec(ctx, statement, prefix, n); err != nil {
 				return fmt.Errorf("make payees: %w", err)
 			}
@@ -184,7 +200,7 @@ func (r *run) payAll(ctx context.Context, prefix string, on date.Date, payouts i
 
 // planFor makes payees with accounts at Stripe and plans their payouts.
 func (r *run) planFor(ctx context.Context, prefix string, on date.Date, n int) error {
-	if err := r.makePayees(ctx, prefix, n); err != nil {
+	if err := r.makePayees(ctx, prefix, n, stripePayees); err != nil {
 		return err
 	}
 	for i := range n {
