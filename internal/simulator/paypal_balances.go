@@ -8,7 +8,7 @@ import (
 )
 
 // payPalAccountID is our account at PayPal.
-const payPalAccountID = "SIMULATOR7ACCT"
+const payPalAccountID = "S2MULATR7ACCT"
 
 type payPalShownBalances struct {
 	Balances      []payPalBalance  `json:"balances"`

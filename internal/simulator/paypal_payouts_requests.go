@@ -106,6 +106,7 @@ type payPalShownItem struct {
 type payPalItemProblem struct {
 	Name            string `json:"name"`
 	Message         string `json:"message"`
+	DebugID         string `json:"debug_id"`
 	InformationLink string `json:"information_link"`
 }
 
@@ -205,16 +206,27 @@ func (i payPalAskedItem) check(recipientType, currency string) *payPalErrorDetai
 	if i.RecipientType != "" {
 		recipientType = i.RecipientType
 	}
-	amount, err := readPayPalAmount(i.Amount.Value, i.Amount.Currency)
 	switch {
 	case recipientType != "EMAIL":
 		return &payPalErrorDetail{Field: "recipient_type", Issue: "The simulator pays recipients of the type EMAIL only"}
 	case len(i.Receiver) > payPalReceiverMost || !payPalEmail.MatchString(i.Receiver),
 		strings.HasPrefix(i.Receiver, payPalInvalidNamed) && !strings.HasPrefix(i.Receiver, payPalInvalidUnnamed):
 		return &payPalErrorDetail{Field: "receiver", Issue: "Receiver is invalid or does not match with type"}
-	case !isPayPalCurrency(i.Amount.Currency):
+	case len(i.SenderItemID) > 63:
+		return &payPalErrorDetail{Field: "sender_item_id", Issue: "The value must be at most 63 characters long"}
+	case len(i.Note) > 4000:
+		return &payPalErrorDetail{Field: "note", Issue: "The value must be at most 4000 characters long"}
+	}
+	return i.Amount.check(currency)
+}
+
+// check says what is wrong with the amount of an item, in a batch of one currency.
+func (a payPalShownAmount) check(currency string) *payPalErrorDetail {
+	amount, err := readPayPalAmount(a.Value, a.Currency)
+	switch {
+	case !isPayPalCurrency(a.Currency):
 		return &payPalErrorDetail{Field: "amount.currency", Issue: "Currency code is invalid"}
-	case i.Amount.Currency != currency:
+	case a.Currency != currency:
 		return &payPalErrorDetail{Field: "amount.currency", Issue: "All items must have the same currency"}
 	case err != nil:
 		return &payPalErrorDetail{Field: "amount.value", Issue: "Amount is invalid, or has decimals that the currency has not"}
@@ -222,10 +234,6 @@ func (i payPalAskedItem) check(recipientType, currency string) *payPalErrorDetai
 		return &payPalErrorDetail{Field: "amount.value", Issue: "Amount should be greater than zero"}
 	case currency == payPalCurrency && amount.units > payPalItemCapUSD:
 		return &payPalErrorDetail{Field: "amount.value", Issue: "Amount should not exceed 20000.00 USD"}
-	case len(i.SenderItemID) > 63:
-		return &payPalErrorDetail{Field: "sender_item_id", Issue: "The value must be at most 63 characters long"}
-	case len(i.Note) > 4000:
-		return &payPalErrorDetail{Field: "note", Issue: "The value must be at most 4000 characters long"}
 	}
 	return nil
 }
@@ -327,6 +335,7 @@ func (p *PayPal) shownItem(i *payPalItem) payPalShownItem {
 	if i.errorCode != "" {
 		shown.Errors = &payPalItemProblem{
 			Name: i.errorCode, Message: "The payout is " + i.status + ": " + strings.ReplaceAll(strings.ToLower(i.errorCode), "_", " "),
+			DebugID:         strings.ToLower(i.activity[:13]),
 			InformationLink: "https://developer.paypal.com/docs/api/payments.payouts-batch/v1/#errors",
 		}
 	}

@@ -17,12 +17,14 @@ import (
 const (
 	payPalSubscriptions = "paypal_billing_subscriptions_v1.json"
 	payPalWebhooks      = "paypal_notifications_webhooks_v1.json"
+	payPalPayouts       = "paypal_payments_payouts_batch_v1.json"
+	payPalReports       = "paypal_reporting_transactions_v1.json"
 
 	subscriptionsPath = "/v1/billing/subscriptions"
 	planID            = "P-5ML4271244454362WXNWU5NQ"
 )
 
-// payPal is PayPal's document of subscriptions, and the simulator behind the checks against it.
+// payPal is one of PayPal's documents, and the simulator behind the checks against it.
 type payPal struct {
 	*simulator.Simulator
 
@@ -32,7 +34,12 @@ type payPal struct {
 
 func setupPayPal(t *testing.T) payPal {
 	t.Helper()
-	document := load(t, payPalSubscriptions)
+	return setupPayPalOf(t, payPalSubscriptions)
+}
+
+func setupPayPalOf(t *testing.T, file string) payPal {
+	t.Helper()
+	document := load(t, file)
 	p := payPal{Simulator: startSimulator(t, simulator.Config{})}
 	p.checked, p.url = document.between(t, p.PayPalURL())
 	return p
@@ -48,8 +55,13 @@ func startSimulator(t *testing.T, cfg simulator.Config) *simulator.Simulator {
 
 func (p payPal) client(t *testing.T) *paypal.Client {
 	t.Helper()
+	return newClient(t, p.url)
+}
+
+func newClient(t *testing.T, base string) *paypal.Client {
+	t.Helper()
 	client, err := paypal.New(paypal.Config{
-		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: p.url,
+		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: base,
 	})
 	require.NoError(t, err)
 	return client

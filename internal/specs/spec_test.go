@@ -192,11 +192,20 @@ func (c *checker) input(r *http.Request) (*openapi3filter.RequestValidationInput
 // all that it says of it.
 func (s spec) grantsTokens(path string) bool {
 	for _, scheme := range s.document.Components.SecuritySchemes {
-		if flows := scheme.Value.Flows; flows != nil && flows.ClientCredentials != nil && flows.ClientCredentials.TokenURL == path {
+		if flows := scheme.Value.Flows; flows != nil && flows.ClientCredentials != nil && pathOf(flows.ClientCredentials.TokenURL) == path {
 			return true
 		}
 	}
 	return false
+}
+
+// pathOf is the path of a URL that some documents write with its host.
+func pathOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 func (c *checker) reportf(format string, args ...any) {
