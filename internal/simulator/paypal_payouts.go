@@ -210,7 +210,7 @@ func (p *PayPal) deny(b *payPalBatch, code string) {
 
 // turn changes an item's status, moves its funds accordingly, and tells of it.
 func (p *PayPal) turn(i *payPalItem, status, code string) {
-	p.turnAs(i, status, code, payPalItemEvents[status])
+	p.turnAs(i, status, code, payPalItemEvent(status))
 }
 
 func (p *PayPal) turnAs(i *payPalItem, status, code, eventType string) {

@@ -2,17 +2,16 @@ package simulator
 
 import "strings"
 
-// payPalItemEvents are the events that tell of an item's status.
-var payPalItemEvents = map[string]string{
-	payPalItemSuccess:   "PAYMENT.PAYOUTS-ITEM.SUCCEEDED",
-	payPalItemFailed:    "PAYMENT.PAYOUTS-ITEM.FAILED",
-	payPalItemDenied:    "PAYMENT.PAYOUTS-ITEM.DENIED",
-	payPalItemUnclaimed: "PAYMENT.PAYOUTS-ITEM.UNCLAIMED",
-	payPalItemReturned:  "PAYMENT.PAYOUTS-ITEM.RETURNED",
-	payPalItemOnHold:    "PAYMENT.PAYOUTS-ITEM.HELD",
-	payPalItemBlocked:   "PAYMENT.PAYOUTS-ITEM.BLOCKED",
-	payPalItemRefunded:  "PAYMENT.PAYOUTS-ITEM.REFUNDED",
-	payPalItemReversed:  "PAYMENT.PAYOUTS-ITEM.REVERSED",
+// payPalItemEvent is the event that tells of an item's status.
+func payPalItemEvent(status string) string {
+	what := status
+	switch status {
+	case payPalItemSuccess:
+		what = "SUCCEEDED"
+	case payPalItemOnHold:
+		what = "HELD"
+	}
+	return "PAYMENT.PAYOUTS-ITEM." + what
 }
 
 // announceBatch tells of a batch's status, without its items.
