@@ -81,6 +81,7 @@ func New(deps Deps) *API {
 	a.routeEarnings()
 	a.routePayouts()
 	a.routePayoutRequests()
+	a.routeStatements()
 	a.routePayoutRuns()
 	a.routePayoutActs()
 	a.routeChanges()

@@ -137,13 +137,16 @@ func (s *statusRecorder) WriteHeader(status int) {
 // Unwrap lets http.ResponseController through.
 func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// recovering answers 500 for a panic, and keeps the process.
+// recovering answers 500 for a panic, and keeps the process. An answer that broke off halfway is for
+// the server to cut.
 func (a *API) recovering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { //nolint:contextcheck // the problem that is written needs none
 			caught := recover()
 			switch {
 			case caught == nil:
+			case caught == http.ErrAbortHandler: //nolint:errorlint // a panic's value, which is that very one
+				panic(caught)
 			case errors.Is(r.Context().Err(), context.Canceled): // huma panics when the client is gone
 			default:
 				a.log(r.Context()).ErrorContext(r.Context(), "a request panicked", "panic", caught, "stack", string(debug.Stack()))

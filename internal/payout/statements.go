@@ -116,12 +116,22 @@ type StatementWriter interface {
 	End(e StatementEnd) error
 }
 
-// WriteStatement writes the statement of a payee's month, all of it as it is at one moment. No currency
-// is the payee's own. A month to come is a customer.FieldError.
-func WriteStatement(ctx context.Context, pool *pgxpool.Pool, payee Payee, month Month, currency money.Currency, w StatementWriter) error {
-	if month.first.After(today()) {
-		return &customer.FieldError{Field: "month", Reason: "has not begun yet, in UTC"}
+// StatementMonth reads a month of which there is a statement. What is no month, or one to come, is a
+// customer.FieldError.
+func StatementMonth(text string) (Month, error) {
+	m, err := ParseMonth(text)
+	switch {
+	case err != nil:
+		return Month{}, &customer.FieldError{Field: "month", Reason: "must be a month, as in 2026-11"}
+	case m.first.After(today()):
+		return Month{}, &customer.FieldError{Field: "month", Reason: "has not begun yet, in UTC"}
 	}
+	return m, nil
+}
+
+// WriteStatement writes the statement of a payee's month, all of it as it is at one moment. No currency
+// is the payee's own.
+func WriteStatement(ctx context.Context, pool *pgxpool.Pool, payee Payee, month Month, currency money.Currency, w StatementWriter) error {
 	if currency == "" {
 		currency = payee.Currency
 	}

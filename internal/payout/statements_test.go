@@ -171,12 +171,16 @@ func TestAStatementOfAnotherCurrency(t *testing.T) {
 
 func TestAMonthToComeHasNoStatement(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.enroll(t, ada)
-	err := payout.WriteStatement(t.Context(), b.pool, b.payee(t, ada), payout.MonthOf(date.Of(time.Now())).Next(), "", &written{})
-	var field *customer.FieldError
-	require.ErrorAs(t, err, &field)
-	require.Equal(t, "month", field.Field)
+	present := payout.MonthOf(date.Of(time.Now()))
+	for _, text := range []string{"March", present.Next().Next().String()} {
+		_, err := payout.StatementMonth(text)
+		var field *customer.FieldError
+		require.ErrorAs(t, err, &field)
+		require.Equal(t, "month", field.Field)
+	}
+	m, err := payout.StatementMonth(present.String())
+	require.NoError(t, err)
+	require.Equal(t, present, m)
 }
 
 // brokenWriter takes so many lines and no more.
