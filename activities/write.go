@@ -24,6 +24,16 @@ type write struct {
 	// mayExist says that it may have been done without a trace here, as after a restored backup: the
 	// first thing to do is to look.
 	mayExist bool
+	// keyLife is how long after its first sending the request may be sent again under its key; zero is
+	// for as long as providers keep keys.
+	keyLife time.Duration
+	// patience, if given, is how long a look-up that finds nothing is repeated. Then it is left to a
+	// person: nothing proves that what was sent was not done, and nothing is sent again.
+	patience time.Duration
+	// proves, if there is one, says whether a refusal is one of everything that was sent under the key.
+	// Without, every refusal is: the provider answers the same to the same key. Any other refusal ends
+	// the request only when it was sent once.
+	proves func(*provider.Failure) bool
 	// admit, if there is one, is asked in the transaction that records the sending: what it holds cannot
 	// change in between, and its error keeps the request from being sent.
 	admit func(ctx context.Context, tx pgx.Tx) error
@@ -50,6 +60,7 @@ const (
 	codeAbsent         = "proven_absent"     // a look-up found nothing; the next attempt uses a new key
 	codeNotYetAbsent   = "not_found_yet"     // a look-up found nothing, but the last request is too young to tell
 	codeIdempotency    = "idempotency_error" // the key was used with other parameters
+	codeNotFound       = "not_found"         // look-ups found nothing for as long as they were to be repeated
 	codeBoundElsewhere = "bound_elsewhere"
 )
 
@@ -64,7 +75,7 @@ func (w *writer) do(ctx context.Context, what write) error {
 		return err
 	case request.Outcome == provider.OutcomeSucceeded:
 		return w.settle(ctx, what, request, request.ObjectID)
-	case request.Replayed || request.Expired(w.now()) || what.mayExist && request.Epoch == 1 && request.FirstSentAt == nil:
+	case request.Replayed || what.expired(request, w.now()) || what.mayExist && request.Epoch == 1 && request.FirstSentAt == nil:
 		return w.lookUp(ctx, what, request)
 	}
 	if err := w.markSent(ctx, what, request); err != nil {
@@ -75,6 +86,28 @@ func (w *writer) do(ctx context.Context, what write) error {
 		return w.learn(ctx, what, request, err)
 	}
 	return w.settle(ctx, what, request, objectID)
+}
+
+// expired says that the key can tell no more.
+func (what write) expired(request provider.Request, now time.Time) bool {
+	if what.keyLife > 0 {
+		return request.Outlived(what.keyLife, now)
+	}
+	return request.Expired(now)
+}
+
+// seek looks for what an earlier request did, and records it if it is there. That nothing is found
+// proves nothing.
+func (w *writer) seek(ctx context.Context, what write) (found bool, err error) {
+	request, err := w.requests.Latest(ctx, w.pool, what.operation)
+	if err != nil || request.Outcome != provider.OutcomeOpen || request.FirstSentAt == nil {
+		return false, err
+	}
+	objectID, found, err := what.find(ctx, request)
+	if err != nil || !found {
+		return false, err
+	}
+	return true, w.settle(ctx, what, request, objectID)
 }
 
 // markSent records that the request is about to be sent, if it may be.
@@ -120,10 +153,26 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 		return errors.Join(failure, w.requests.MarkUnsent(ctx, w.pool, request.Key))
 	case failure.Class == provider.OutcomeUnknown && failure.Replayed:
 		return errors.Join(failure, w.requests.MarkReplayed(ctx, w.pool, request.Key))
+	case definite(failure) && what.proves != nil && !what.proves(failure):
+		return w.refusedPerhaps(ctx, request, failure)
 	case definite(failure):
 		return errors.Join(failure, w.requests.Reject(ctx, w.pool, request.Key, failure.Error()))
 	}
 	return err
+}
+
+// refusedPerhaps is the failure of a request that was refused without a word on whether an earlier
+// sending was refused too. For want of funds, which the earlier one may have taken, it may be sent
+// again; otherwise only a look-up can tell.
+func (w *writer) refusedPerhaps(ctx context.Context, request provider.Request, failure *provider.Failure) error {
+	alone, err := w.requests.RejectAlone(ctx, w.pool, request.Key, failure.Error())
+	switch {
+	case err != nil || alone:
+		return errors.Join(failure, err)
+	case failure.Matter == provider.MatterOurs:
+		return as(provider.OutcomeUnknown, failure)
+	}
+	return errors.Join(as(provider.OutcomeUnknown, failure), w.requests.MarkReplayed(ctx, w.pool, request.Key))
 }
 
 // usedOtherwise is the failure of a key that was used with other parameters. Something was done under
@@ -160,6 +209,8 @@ func (w *writer) lookUp(ctx context.Context, what write, request provider.Reques
 		return err
 	case found:
 		return w.settle(ctx, what, request, objectID)
+	case what.patience > 0:
+		return w.missed(ctx, request, looked, what.patience)
 	case what.money:
 		return w.missing(ctx, request, looked)
 	case !request.Replayed && request.SentSince(looked.Add(-settling)):
@@ -183,6 +234,21 @@ func (w *writer) missing(ctx context.Context, request provider.Request, looked t
 		return notYetAbsent(request, request.MissingSince.Add(settling).Sub(looked))
 	}
 	return w.absent(ctx, request)
+}
+
+// missed decides what it means that nothing was found where nothing can be proved absent: it is looked
+// for again until the patience is over.
+func (w *writer) missed(ctx context.Context, request provider.Request, looked time.Time, patience time.Duration) error {
+	switch {
+	case request.MissingSince == nil:
+		if err := w.requests.MarkMissing(ctx, w.pool, request.Key); err != nil {
+			return err
+		}
+		return notYetAbsent(request, settling)
+	case request.MissingSince.After(looked.Add(-patience)):
+		return notYetAbsent(request, settling)
+	}
+	return &provider.Failure{Provider: request.Provider, Class: provider.Held, Code: codeNotFound}
 }
 
 // notYetAbsent is the failure of a look-up that found nothing and proves nothing; one after that long

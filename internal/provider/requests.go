@@ -86,8 +86,11 @@ const requestColumns = `idempotency_key, provider, operation, subject, epoch, pa
 const keyLife = 23 * time.Hour
 
 // Expired says that the key must not be sent again, since it might be a new request.
-func (r Request) Expired(now time.Time) bool {
-	return r.FirstSentAt != nil && now.Sub(*r.FirstSentAt) >= keyLife
+func (r Request) Expired(now time.Time) bool { return r.Outlived(keyLife, now) }
+
+// Outlived is Expired for a key that is good for another time.
+func (r Request) Outlived(life time.Duration, now time.Time) bool {
+	return r.FirstSentAt != nil && now.Sub(*r.FirstSentAt) >= life
 }
 
 // SentSince says that the request was sent at the moment or later.
@@ -164,6 +167,15 @@ func latestRequest(ctx context.Context, db postgres.DB, o Operation) (Request, e
 	return request, err
 }
 
+// Latest gives the operation's last request, or the zero Request when there is none.
+func (*Requests) Latest(ctx context.Context, db postgres.DB, o Operation) (Request, error) {
+	latest, err := latestRequest(ctx, db, o)
+	if err != nil {
+		return Request{}, fmt.Errorf("%s: read its last request: %w", o, err)
+	}
+	return latest, nil
+}
+
 // IsUnknown says whether a request of the operation was sent, at the moment or later, of which it is not
 // known what came of it.
 func (*Requests) IsUnknown(ctx context.Context, db postgres.DB, o Operation, since time.Time) (bool, error) {
@@ -228,6 +240,30 @@ func (*Requests) Succeed(ctx context.Context, db postgres.DB, key, objectID stri
 // failure is a Failure's text: codes and ids.
 func (*Requests) Reject(ctx context.Context, db postgres.DB, key, failure string) error {
 	return change(ctx, db, key, "record its rejection", `outcome = 'rejected', error = $2`, failure)
+}
+
+// RejectAlone is Reject for a refusal that says nothing of other sendings of the same request: it ends
+// the request only if it was sent once, and tells whether it did.
+func (*Requests) RejectAlone(ctx context.Context, db postgres.DB, key, failure string) (alone bool, err error) {
+	tag, err := db.Exec(ctx, `UPDATE provider_requests SET outcome = 'rejected', error = $2, updated_at = statement_timestamp()
+		WHERE idempotency_key = $1 AND outcome = 'open' AND first_sent_at = last_sent_at`, key, failure)
+	if err != nil {
+		return false, fmt.Errorf("request %s: record its rejection: %w", key, err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
+// Revoke ends a request that the provider took, and whose object it then refused as a whole: nothing of
+// it was carried out, and another may follow. It tells whether it did; a request that ended otherwise
+// stays as it is.
+func (*Requests) Revoke(ctx context.Context, db postgres.DB, o Operation, objectID, failure string) (revoked bool, err error) {
+	tag, err := db.Exec(ctx, `UPDATE provider_requests SET outcome = 'rejected', error = $5, updated_at = statement_timestamp()
+		WHERE provider = $1 AND operation = $2 AND subject = $3 AND object_id = $4 AND outcome = 'succeeded'`,
+		o.Provider, o.Operation, o.Subject, objectID, failure)
+	if err != nil {
+		return false, fmt.Errorf("%s: record that %s was refused: %w", o, objectID, err)
+	}
+	return tag.RowsAffected() == 1, nil
 }
 
 // Absent ends a request that is proved to have left nothing behind at the provider.
