@@ -25,6 +25,7 @@ type Payouts struct {
 	PayPalFeePercent  int64             `name:"payout-paypal-fee-percent" env:"HOLDFAST_PAYOUT_PAYPAL_FEE_PERCENT" default:"2" help:"The fee for a payout by PayPal, in percent of the amount."`
 	PayPalFeeWaived   []string          `name:"payout-paypal-fee-waived" env:"HOLDFAST_PAYOUT_PAYPAL_FEE_WAIVED" default:"BR,IN" help:"Countries whose payees pay no fee for PayPal."`
 	PayPalCostPercent int64             `name:"payout-paypal-cost-percent" env:"HOLDFAST_PAYOUT_PAYPAL_COST_PERCENT" default:"2" help:"What PayPal takes of the platform on top of each payout, in percent."`
+	PayPalBatchSize   int               `name:"payout-paypal-batch-size" env:"HOLDFAST_PAYOUT_PAYPAL_BATCH_SIZE" default:"500" help:"How many payouts go to PayPal in one batch at most, up to 15000."`
 	DestinationWait   time.Duration     `name:"payout-destination-wait" env:"HOLDFAST_PAYOUT_DESTINATION_WAIT" default:"72h" help:"How long after a change of destination nothing is paid instantly."`
 	RefusalWait       time.Duration     `name:"payout-refusal-wait" env:"HOLDFAST_PAYOUT_REFUSAL_WAIT" default:"168h" help:"The same after an instant payout was refused."`
 	ApprovalAbove     map[string]string `name:"payout-approval-above" env:"HOLDFAST_PAYOUT_APPROVAL_ABOVE" mapsep:"," help:"A run that pays more than this waits for an operator's approval, by currency; a currency without one needs none."`
@@ -42,11 +43,11 @@ func (p Payouts) Policy() (payout.Policy, error) {
 	policy := payout.Policy{
 		Currencies:        map[money.Currency]payout.Limits{},
 		InstantFeePercent: p.InstantFeePercent, PayPalFeePercent: p.PayPalFeePercent,
-		PayPalFeeWaived: p.PayPalFeeWaived, PayPalCostPercent: p.PayPalCostPercent,
+		PayPalFeeWaived: p.PayPalFeeWaived, PayPalCostPercent: p.PayPalCostPercent, PayPalBatchSize: p.PayPalBatchSize,
 		DestinationWait: p.DestinationWait, RefusalWait: p.RefusalWait,
 		ApprovalAbove: map[money.Currency]int64{}, DefaultSchedule: payout.Frequency(p.DefaultSchedule),
 	}
-	if err := cmp.Or(p.checkWaits(), p.checkSchedule(), p.checkWaived(), p.readLimits(policy)); err != nil {
+	if err := cmp.Or(p.checkWaits(), p.checkBatchSize(), p.checkSchedule(), p.checkWaived(), p.readLimits(policy)); err != nil {
 		return payout.Policy{}, err
 	}
 	if err := policy.Validate(); err != nil {
@@ -62,6 +63,14 @@ func (p Payouts) checkWaits() error {
 		if wait < 0 {
 			return fmt.Errorf("%s must not be below zero", variable)
 		}
+	}
+	return nil
+}
+
+func (p Payouts) checkBatchSize() error {
+	const most = 15_000 // PayPal takes no more
+	if p.PayPalBatchSize < 1 || p.PayPalBatchSize > most {
+		return fmt.Errorf("HOLDFAST_PAYOUT_PAYPAL_BATCH_SIZE must be from 1 to %d", most)
 	}
 	return nil
 }

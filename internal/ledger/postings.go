@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/postgres"
 )
 
 // The postings, with their numbers in RULES.md; G is a payout's gross, F its fee and N its net. Each
@@ -187,6 +188,54 @@ func ItemPartlyReversed(ctx context.Context, tx pgx.Tx, p Payout, part money.Amo
 	reversed.payoutID = p.ID
 	_, err := post(ctx, tx, reversed)
 	return err
+}
+
+// ItemTakenBack (18, without its 4): PayPal has taken the whole of a paid payout back after parts of it
+// were reversed. What the payee was given for the parts is taken again, since the whole goes back into
+// the payout, where it is held.
+func ItemTakenBack(ctx context.Context, tx pgx.Tx, p Payout, dated date.Date) error {
+	parts, err := PartsReversed(ctx, tx, p)
+	if err != nil {
+		return err
+	}
+	postings := []*posting{p.reverseItem(dated)}
+	if !parts.IsZero() {
+		undone := from(fmt.Sprintf("payout/%s/parts_undone/%d", p.ID, p.Epoch), EventPartlyReversed, dated).positive(parts).
+			debit(PayeeAccount(p.PayeeID), parts).credit(PlatformAccount(PayPal), parts)
+		undone.payoutID = p.ID
+		postings = append([]*posting{undone}, postings...)
+	}
+	_, err = p.post(ctx, tx, postings...)
+	return err
+}
+
+// PartsReversed is what PayPal has taken back of a payout that stays paid.
+func PartsReversed(ctx context.Context, db postgres.DB, p Payout) (money.Amount, error) {
+	parts := money.Zero(p.Gross.Currency)
+	err := db.QueryRow(ctx, `SELECT coalesce(-sum(e.amount), 0)::bigint FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
+		WHERE t.payout_id = $1 AND t.payout_id <> '' AND t.event = $2 AND e.account = 'payee'`, p.ID, string(EventPartlyReversed)).Scan(&parts.Minor)
+	if err != nil {
+		return money.Amount{}, fmt.Errorf("ledger: payout %s: add up what was reversed of it: %w", p.ID, err)
+	}
+	return parts, nil
+}
+
+// Posted gives those of the sources from which something was posted.
+func Posted(ctx context.Context, db postgres.DB, sources []string) (map[string]bool, error) {
+	rows, err := db.Query(ctx, `SELECT source FROM ledger_transactions WHERE source = ANY ($1) AND source <> ''`, sources)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: look for %d sources: %w", len(sources), err)
+	}
+	posted := make(map[string]bool, len(sources))
+	var source string
+	_, err = pgx.ForEachRow(rows, []any{&source}, func() error {
+		posted[source] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ledger: look for %d sources: %w", len(sources), err)
+	}
+	return posted, nil
 }
 
 // Duplicate (21): money of a payout has left the platform a second time. Debit writeoff, credit

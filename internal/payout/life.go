@@ -63,8 +63,11 @@ func (s Started) Sends() bool { return s.Payout.State == Sending }
 // any more, since it was refunded meanwhile, is canceled and released.
 func (s *Store) Start(ctx context.Context, tx pgx.Tx, id string) (Started, error) {
 	p, err := lockBoth(ctx, tx, id)
-	if err != nil || p.State != Planned {
+	switch {
+	case err != nil || p.State != Planned:
 		return Started{Payout: p}, err
+	case p.Method.Rail() == RailPayPal:
+		return Started{}, p.refuse("be started by itself: it goes with its batch")
 	}
 	hindrance, err := p.hindrance(ctx, tx)
 	if err != nil || hindrance != "" {
@@ -117,14 +120,21 @@ func MaySend(ctx context.Context, db postgres.DB, id string) (Hindrance, error) 
 		return "", fmt.Errorf("payout %s: %w", id, ErrNoPayout)
 	case err != nil:
 		return "", fmt.Errorf("payout %s: see whether it may be sent: %w", id, err)
-	case !enabled:
-		return WaitsForSwitch, nil
-	case run == RunPaused:
-		return WaitsForRun, nil
-	case run == RunComputing || run == RunAwaitingApproval:
-		return WaitsForApproval, nil
 	}
-	return "", nil
+	return stopOf(enabled, run), nil
+}
+
+// stopOf is what stops everything, or everything of a run in a state; what no run planned has none.
+func stopOf(enabled bool, run RunState) Hindrance {
+	switch {
+	case !enabled:
+		return WaitsForSwitch
+	case run == RunPaused:
+		return WaitsForRun
+	case run == RunComputing || run == RunAwaitingApproval:
+		return WaitsForApproval
+	}
+	return ""
 }
 
 // TransferConfirmed records the transfer that brings a payout's money to the connected account.
@@ -206,7 +216,11 @@ func (s *Store) Paid(ctx context.Context, tx pgx.Tx, id string) error {
 
 // countNoRejections ends the count of a destination that has taken a payout.
 func (p Payout) countNoRejections(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `UPDATE payees SET rejections = 0 WHERE id = $1 AND destination_id = $2 AND rejections > 0`, p.PayeeID, p.DestinationID)
+	statement := `UPDATE payees SET rejections = 0 WHERE id = $1 AND destination_id = $2 AND rejections > 0`
+	if p.Method.Rail() == RailPayPal {
+		statement = `UPDATE payees SET paypal_rejections = 0 WHERE id = $1 AND paypal_email = $2 AND paypal_rejections > 0`
+	}
+	_, err := tx.Exec(ctx, statement, p.PayeeID, p.DestinationID)
 	if err != nil {
 		return fmt.Errorf("payout %s: end the count of rejections: %w", p.ID, err)
 	}
@@ -264,9 +278,16 @@ func (f Failure) stored() Failure { return Failure{Class: f.Class, Code: f.Code,
 // noted, an instant payout is not tried again for a while, and a destination that refuses one payout
 // after the other is not paid any more.
 func (s *Store) learn(ctx context.Context, tx pgx.Tx, p Payout, f Failure) error {
-	if err := s.noteFailure(ctx, tx, p, f); err != nil {
+	var after aftermath
+	if err := s.draw(ctx, tx, p, f, &after); err != nil {
 		return err
 	}
+	return s.say(ctx, tx, &after)
+}
+
+// draw is learn for one of many: what is to be said of it is said later.
+func (s *Store) draw(ctx context.Context, tx pgx.Tx, p Payout, f Failure, after *aftermath) error {
+	after.said = append(after.said, p.noteOf(f))
 	if f.InstantRefused {
 		_, err := tx.Exec(ctx, `UPDATE payees SET instant_refused_until = now() + $2::interval WHERE id = $1`, p.PayeeID, s.policy.RefusalWait)
 		if err != nil {
@@ -276,24 +297,31 @@ func (s *Store) learn(ctx context.Context, tx pgx.Tx, p Payout, f Failure) error
 	if !f.Destination {
 		return nil
 	}
-	var rejections int
-	err := tx.QueryRow(ctx, `UPDATE payees SET rejections = rejections + 1 WHERE id = $1 AND destination_id = $2 RETURNING rejections`,
-		p.PayeeID, p.DestinationID).Scan(&rejections)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows): // the payee has another destination by now
-		return nil
-	case err != nil:
-		return fmt.Errorf("payout %s: count the rejection: %w", p.ID, err)
-	case rejections < rejectionsInARow:
-		return nil
+	rejections, err := p.countRejection(ctx, tx)
+	if err == nil && rejections >= rejectionsInARow {
+		after.pauses = append(after.pauses, Pause{
+			PayeeID: p.PayeeID, Source: SourceSystem, Reason: PauseRejections,
+			Note: fmt.Sprintf("%d payouts in a row were refused, the last with %s", rejections, f.Code),
+		})
 	}
-	return s.Pause(ctx, tx, Pause{
-		PayeeID: p.PayeeID, Source: SourceSystem, Reason: PauseRejections,
-		Note: fmt.Sprintf("%d payouts in a row were refused, the last with %s", rejections, f.Code),
-	})
+	return err
 }
 
-func (s *Store) noteFailure(ctx context.Context, tx pgx.Tx, p Payout, f Failure) error {
+// countRejection counts a rejection against the destination and gives how many there are in a row; none
+// when the payee has another destination by now.
+func (p Payout) countRejection(ctx context.Context, tx pgx.Tx) (inARow int, err error) {
+	statement := `UPDATE payees SET rejections = rejections + 1 WHERE id = $1 AND destination_id = $2 RETURNING rejections`
+	if p.Method.Rail() == RailPayPal {
+		statement = `UPDATE payees SET paypal_rejections = paypal_rejections + 1 WHERE id = $1 AND paypal_email = $2 RETURNING paypal_rejections`
+	}
+	err = tx.QueryRow(ctx, statement, p.PayeeID, p.DestinationID).Scan(&inARow)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("payout %s: count the rejection: %w", p.ID, err)
+	}
+	return inARow, nil
+}
+
+func (p Payout) noteOf(f Failure) Said {
 	code, detail := "payout_failed", f.Message
 	switch {
 	case f.InstantRefused:
@@ -303,7 +331,7 @@ func (s *Store) noteFailure(ctx context.Context, tx pgx.Tx, p Payout, f Failure)
 	case f.Code == string(BecauseFunding):
 		code, detail = f.Code, BecauseFunding.Sentence()
 	}
-	return s.Note(ctx, tx, p.PayeeID, today(), code, detail)
+	return Said{PayeeID: p.PayeeID, Code: code, Detail: detail, Date: today()}
 }
 
 // ReversalConfirmed records that the transfer was reversed and how much of it the platform has got

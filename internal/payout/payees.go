@@ -46,7 +46,8 @@ type Payee struct {
 	DestinationID        string
 	DestinationChangedAt time.Time
 	InstantRefusedUntil  *time.Time
-	Rejections           int // in a row, to this destination
+	Rejections           int // in a row, by this bank or card
+	PayPalRejections     int `db:"paypal_rejections"` // in a row, by this PayPal account
 	CreatedAt            time.Time
 	UpdatedAt            time.Time
 }
@@ -275,9 +276,10 @@ func mayMove(ctx context.Context, tx pgx.Tx, before, after Profile) error {
 }
 
 // moveDestination records that the payee's money goes elsewhere from now on: nothing that happened
-// with the old destination counts against the new one.
+// with the old destination, at whatever provider, counts against the new one.
 func (s *Store) moveDestination(ctx context.Context, tx pgx.Tx, payeeID, destinationID string) error {
-	_, err := tx.Exec(ctx, `UPDATE payees SET destination_id = $2, destination_changed_at = now(), rejections = 0, updated_at = now()
+	_, err := tx.Exec(ctx, `UPDATE payees SET destination_id = $2, destination_changed_at = now(), rejections = 0, paypal_rejections = 0,
+			updated_at = now()
 		WHERE id = $1`, payeeID, destinationID)
 	if err != nil {
 		return fmt.Errorf("payee %s: record the new destination: %w", payeeID, err)
@@ -287,7 +289,7 @@ func (s *Store) moveDestination(ctx context.Context, tx pgx.Tx, payeeID, destina
 
 const payeeColumns = `id, email, country, currency, rail, coalesce(stripe_account_id, '') AS stripe_account_id,
 	coalesce(paypal_email, '') AS paypal_email, schedule, coalesce(minimum, 0) AS minimum, destination_id, destination_changed_at,
-	instant_refused_until, rejections, created_at, updated_at`
+	instant_refused_until, rejections, paypal_rejections, created_at, updated_at`
 
 // GetPayee reads a payee, or gives ErrNoPayee.
 func GetPayee(ctx context.Context, db postgres.DB, id string) (Payee, error) {

@@ -52,9 +52,11 @@ type Payout struct {
 	Actor      string // the key's name of the person who brought it there
 
 	StripeAccountID  string
-	DestinationID    string // the bank or card to which it goes
+	DestinationID    string // the bank or card to which it goes; at PayPal the e-mail address, which is personal data
 	TransferID       string
-	ProviderPayoutID string
+	ProviderPayoutID string // at PayPal the payout_item_id
+	BatchID          string // the batch with which it goes to PayPal
+	PayPalBatchID    string // PayPal's payout_batch_id of it
 	ReversalID       string
 	ArrivalDate      date.Date // when the bank should have it
 
@@ -122,14 +124,15 @@ func newID() string { return "po_" + strings.ToLower(rand.Text())[:24] }
 
 const payoutColumns = `id, payee_id, kind, run_date, coalesce(manual_id, ''), coalesce(retry_of, ''), part, attempt, method, currency,
 	gross, fee, net, period_end, due_date, state, state_since, reason, actor, coalesce(stripe_account_id, ''), destination_id,
-	coalesce(transfer_id, ''), coalesce(provider_payout_id, ''), coalesce(reversal_id, ''), arrival_date, coalesce(ending, ''),
+	coalesce(transfer_id, ''), coalesce(provider_payout_id, ''), coalesce(batch_id, ''),
+	coalesce((SELECT paypal_batch_id FROM paypal_batches WHERE paypal_batches.id = batch_id), ''), coalesce(reversal_id, ''), arrival_date, coalesce(ending, ''),
 	failure_class, failure_code, failure_message, epoch, moved_at, checked_at, created_at`
 
 func scanPayout(row pgx.CollectableRow) (p Payout, err error) {
 	var currency money.Currency
 	err = row.Scan(&p.ID, &p.PayeeID, &p.Kind, &p.RunDate, &p.ManualID, &p.RetryOf, &p.Part, &p.Attempt, &p.Method, &currency,
 		&p.Gross.Minor, &p.Fee.Minor, &p.Net.Minor, &p.PeriodEnd, &p.DueDate, &p.State, &p.StateSince, &p.Reason, &p.Actor,
-		&p.StripeAccountID, &p.DestinationID, &p.TransferID, &p.ProviderPayoutID, &p.ReversalID, &p.ArrivalDate, &p.Ending,
+		&p.StripeAccountID, &p.DestinationID, &p.TransferID, &p.ProviderPayoutID, &p.BatchID, &p.PayPalBatchID, &p.ReversalID, &p.ArrivalDate, &p.Ending,
 		&p.Failure.Class, &p.Failure.Code, &p.Failure.Message, &p.Epoch, &p.MovedAt, &p.CheckedAt, &p.CreatedAt)
 	p.Gross.Currency, p.Fee.Currency, p.Net.Currency = currency, currency, currency
 	return p, err
@@ -233,7 +236,7 @@ func (p Payout) save(ctx context.Context, tx pgx.Tx) error {
 			provider_payout_id = nullif($6, ''), reversal_id = nullif($7, ''), arrival_date = $8, ending = nullif($9, ''),
 			failure_class = $10, failure_code = $11, failure_message = $12, epoch = $13, released = $14,
 			blocks = blocks AND NOT (state = 'paid' AND $2 = 'held'),
-			moved_at = coalesce(moved_at, CASE WHEN $5 <> '' THEN now() END)
+			moved_at = coalesce(moved_at, CASE WHEN $5 <> '' OR method = 'paypal' AND $6 <> '' THEN now() END)
 		WHERE id = $1`,
 		p.ID, string(p.State), p.Reason, p.Actor, p.TransferID, p.ProviderPayoutID, p.ReversalID, p.ArrivalDate, string(p.Ending),
 		p.Failure.Class, p.Failure.Code, p.Failure.Message, p.Epoch, p.State.Releases())

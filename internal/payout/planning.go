@@ -355,7 +355,7 @@ func insertPayouts(ctx context.Context, tx pgx.Tx, all []Payout) error {
 			id, payee_id, part, method, currency, gross, fee, net, period_end, due_date, stripe_account_id, destination_id)
 		SELECT $1, $2, nullif($3, ''), nullif($4, ''), $5, $6, CASE $1 WHEN 'scheduled' THEN NULL ELSE now() END,
 			o.id, payee.id, o.part, o.method, o.currency, o.gross, o.fee, o.net, o.period_end, o.due_date,
-			CASE o.method WHEN 'paypal' THEN NULL ELSE payee.stripe_account_id END, CASE o.method WHEN 'paypal' THEN '' ELSE payee.destination_id END
+			CASE o.method WHEN 'paypal' THEN NULL ELSE payee.stripe_account_id END, CASE o.method WHEN 'paypal' THEN coalesce(payee.paypal_email, '') ELSE payee.destination_id END
 		FROM unnest($7::text[], $8::text[], $9::int[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::date[], $16::date[])
 			AS o (id, payee_id, part, method, currency, gross, fee, net, period_end, due_date)
 			JOIN payees payee ON payee.id = o.payee_id

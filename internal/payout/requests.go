@@ -127,7 +127,7 @@ func (s *Store) carryOut(ctx context.Context, tx pgx.Tx, r request) error {
 	return s.sendOff(ctx, tx, planned)
 }
 
-// sendOff stores payouts that no run made, claims for them and has their workflows start.
+// sendOff stores payouts that no run made, claims for them and has them taken up.
 func (s *Store) sendOff(ctx context.Context, tx pgx.Tx, planned []Payout) error {
 	if err := insertPayouts(ctx, tx, planned); err != nil {
 		return err
@@ -147,7 +147,11 @@ func (s *Store) sendOff(ctx context.Context, tx pgx.Tx, planned []Payout) error 
 			return err
 		}
 	}
-	if err := s.start(ctx, tx, ids); err != nil {
+	handOver := s.start
+	if planned[0].Method.Rail() == RailPayPal {
+		handOver = s.FormBatches
+	}
+	if err := handOver(ctx, tx, ids); err != nil {
 		return err
 	}
 	return s.tellAll(ctx, tx, planned)

@@ -20,6 +20,8 @@ type Policy struct {
 	PayPalFeeWaived   []string // the countries whose payees are not charged PayPal's fee
 	// PayPalCostPercent is what PayPal itself takes of the platform on top of each item.
 	PayPalCostPercent int64
+	// PayPalBatchSize is how many payouts go to PayPal together at most.
+	PayPalBatchSize int
 
 	DestinationWait time.Duration // how long after a change of destination nothing is paid instantly
 	RefusalWait     time.Duration // the same after an instant payout was refused: StripeDestination.InstantRefusedUntil comes from it
@@ -42,7 +44,7 @@ func DefaultPolicy() Policy {
 		Currencies: map[money.Currency]Limits{
 			"usd": {Minimum: 10_00, InstantMinimum: 1_00, InstantCap: 9_999_00, PayPalCap: 20_000_00},
 		},
-		InstantFeePercent: 3, PayPalFeePercent: 2, PayPalFeeWaived: []string{"BR", "IN"}, PayPalCostPercent: 2,
+		InstantFeePercent: 3, PayPalFeePercent: 2, PayPalFeeWaived: []string{"BR", "IN"}, PayPalCostPercent: 2, PayPalBatchSize: 500,
 		DestinationWait: 72 * time.Hour, RefusalWait: 7 * 24 * time.Hour, DefaultSchedule: Weekly,
 	}
 }

@@ -252,12 +252,12 @@ func (s *Store) needsApproval(ctx context.Context, tx pgx.Tx, on date.Date) (boo
 // Handed is what HandOver did.
 type Handed struct {
 	Payouts int
-	Done    bool // every payout of the run has its workflow
+	Done    bool // every payout of the run has its workflow, or is in a batch that has one
 	Waits   bool // the run is paused, or not to pay yet
 }
 
-// HandOver starts the workflows of up to limit planned payouts of a run that pays. When there is none
-// left the run has ended.
+// HandOver starts the workflows of up to limit planned payouts of a run that pays, and of their batches
+// at PayPal. When there is none left the run has ended.
 func (s *Store) HandOver(ctx context.Context, on date.Date, limit int) (handed Handed, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		run, err := lockRun(ctx, tx, on)
@@ -268,27 +268,39 @@ func (s *Store) HandOver(ctx context.Context, on date.Date, limit int) (handed H
 			handed = Handed{Done: run.standing() == RunEnded, Waits: run.State == RunPaused || run.State == RunAwaitingApproval}
 			return nil
 		}
-		ids, err := takeForHandOver(ctx, tx, on, limit)
-		if err != nil {
+		if handed, err = s.handOverNext(ctx, tx, on, limit); err != nil || !handed.Done {
 			return err
-		}
-		if err := s.start(ctx, tx, ids); err != nil {
-			return err
-		}
-		handed = Handed{Payouts: len(ids), Done: len(ids) < limit}
-		if !handed.Done {
-			return nil
 		}
 		return run.goOn(ctx, tx, RunEnded)
 	})
 	return handed, err
 }
 
-// takeForHandOver marks payouts as handed over. One that was canceled before has nothing to be done.
-func takeForHandOver(ctx context.Context, tx pgx.Tx, on date.Date, limit int) ([]string, error) {
+// handOverNext hands the next payouts of a run over. Those at PayPal come last, and as many at once as
+// fill whole batches.
+func (s *Store) handOverNext(ctx context.Context, tx pgx.Tx, on date.Date, limit int) (Handed, error) {
+	ids, err := takeForHandOver(ctx, tx, on, RailStripe, limit)
+	if err != nil {
+		return Handed{}, err
+	}
+	if err := s.start(ctx, tx, ids); err != nil || len(ids) == limit {
+		return Handed{Payouts: len(ids)}, err
+	}
+	size := s.policy.PayPalBatchSize
+	room := max(limit/size, 1) * size
+	batched, err := takeForHandOver(ctx, tx, on, RailPayPal, room)
+	if err != nil {
+		return Handed{}, err
+	}
+	return Handed{Payouts: len(ids) + len(batched), Done: len(batched) < room}, s.FormBatches(ctx, tx, batched)
+}
+
+// takeForHandOver marks a rail's payouts as handed over. One that was canceled before has nothing to be done.
+func takeForHandOver(ctx context.Context, tx pgx.Tx, on date.Date, rail Rail, limit int) ([]string, error) {
 	rows, err := tx.Query(ctx, `UPDATE payouts SET handed_at = now() WHERE id IN (
-			SELECT id FROM payouts WHERE run_date = $1 AND handed_at IS NULL AND state = 'planned' ORDER BY id LIMIT $2 FOR UPDATE)
-		RETURNING id`, on, limit)
+			SELECT id FROM payouts WHERE run_date = $1 AND handed_at IS NULL AND state = 'planned' AND (method = 'paypal') = $2
+			ORDER BY id LIMIT $3 FOR UPDATE)
+		RETURNING id`, on, rail == RailPayPal, limit)
 	if err != nil {
 		return nil, fmt.Errorf("run of %s: take payouts to hand over: %w", on, err)
 	}
@@ -299,7 +311,7 @@ func takeForHandOver(ctx context.Context, tx pgx.Tx, on date.Date, limit int) ([
 	return ids, nil
 }
 
-// start has payouts taken up by their workflows.
+// start has payouts at Stripe taken up by their workflows.
 func (s *Store) start(ctx context.Context, tx pgx.Tx, ids []string) error {
 	batch := &pgx.Batch{}
 	for _, id := range ids {

@@ -39,7 +39,12 @@ func setup(t *testing.T) bundle {
 
 // work is handed over by messages that say what they are for.
 func work() payout.Work {
-	return payout.Work{Pay: start, LookAt: look, Wake: wake, CheckAccount: check}
+	return payout.Work{Pay: start, PayBatch: startBatch, LookAt: look, Wake: wake, CheckAccount: check}
+}
+
+// startBatch is a message that says which batch it is for.
+func startBatch(batchID string) outbox.Message {
+	return outbox.Message{Key: "batch/" + batchID, Workflow: "PayPalPayoutBatch", WorkflowID: "paypal-batch/" + batchID, TaskQueue: "q"}
 }
 
 // look is a message that says which payout is to be looked at, and why.

@@ -20,6 +20,8 @@ type Store struct {
 type Work struct {
 	// Pay starts the work on a payout.
 	Pay func(payoutID string) outbox.Message
+	// PayBatch starts the work on a batch of payouts by PayPal.
+	PayBatch func(batchID string) outbox.Message
 	// LookAt has the work on a payout see how it stands, once for each cause.
 	LookAt func(payoutID, cause string) outbox.Message
 	// Wake has that done for all payouts that wait, or those of a run's date, once for each cause.

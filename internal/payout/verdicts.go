@@ -69,8 +69,9 @@ func (s *Store) makeAgain(ctx context.Context, tx pgx.Tx, p Payout, actor string
 }
 
 // Cancel ends a payout that has not gone to the bank. What is planned ends at once. When the transfer
-// is known, the money has to come back first: the payout ends as canceled with the reversal. The caller
-// sees to it that nothing is being sent meanwhile.
+// is known, the money has to come back first: the payout ends as canceled with the reversal. What waits
+// at PayPal to be claimed ends as canceled once PayPal has canceled it. The caller sees to it that
+// nothing is being sent meanwhile.
 func (s *Store) Cancel(ctx context.Context, tx pgx.Tx, id, actor, note string) error {
 	p, err := lockBoth(ctx, tx, id)
 	switch {
@@ -78,13 +79,22 @@ func (s *Store) Cancel(ctx context.Context, tx pgx.Tx, id, actor, note string) e
 		return err
 	case p.State == Canceled || p.Ending == Canceled:
 		return nil
-	case p.State != Planned && p.State != Sending, p.ProviderPayoutID != "", p.Ending != "":
+	}
+	mayCancel, err := p.mayCancel(ctx, tx)
+	switch {
+	case err != nil:
+		return err
+	case !mayCancel:
 		return p.refuse("be canceled")
 	}
 	if err := recordAct(ctx, tx, actor, "cancel_payout", id, note); err != nil {
 		return err
 	}
-	p.Failure = Failure{Class: "operator", Code: canceledByOperator, Message: "The payout was canceled by an operator."}
+	if p.State == Unclaimed { // it is still PayPal that has to cancel it
+		p.Ending = Canceled
+		return p.save(ctx, tx)
+	}
+	p.Failure = canceledByPerson()
 	if p.TransferID != "" {
 		p.Ending = Canceled
 		return p.save(ctx, tx)
@@ -95,10 +105,31 @@ func (s *Store) Cancel(ctx context.Context, tx pgx.Tx, id, actor, note string) e
 	return s.move(ctx, tx, p, Canceled, canceledByOperator, actor)
 }
 
+// mayCancel says whether a payout's money can still be kept back. At PayPal it is with its batch until
+// nobody claims it.
+func (p Payout) mayCancel(ctx context.Context, tx pgx.Tx) (bool, error) {
+	switch {
+	case p.Ending != "":
+		return false, nil
+	case p.Method.Rail() == RailPayPal && p.State == Sending:
+		// A batch is frozen by who holds its payouts, so this one stays open meanwhile.
+		b, err := GetBatch(ctx, tx, p.BatchID)
+		return b.State == BatchOpen, err
+	case p.Method.Rail() == RailPayPal && p.State == Unclaimed:
+		return true, nil
+	}
+	return (p.State == Planned || p.State == Sending) && p.ProviderPayoutID == "", nil
+}
+
+func canceledByPerson() Failure {
+	return Failure{Class: "operator", Code: canceledByOperator, Message: "The payout was canceled by an operator."}
+}
+
 // Resolution is what a person found out of a held payout.
 type Resolution struct {
 	Outcome State // Paid or Failed
-	// TransferID and ProviderPayoutID are what paid it at the provider; those that are known already may be left out.
+	// TransferID and ProviderPayoutID are what paid it at the provider, the latter an item at PayPal; those
+	// that are known already may be left out.
 	TransferID       string
 	ProviderPayoutID string
 	// Received is what the platform has got back of the transfer; zero when there was none, or when the
@@ -115,7 +146,7 @@ func (s *Store) Resolve(ctx context.Context, tx pgx.Tx, id string, r Resolution)
 	if r.Outcome != Paid && r.Outcome != Failed {
 		return &customer.FieldError{Field: "outcome", Reason: "must be paid or failed"}
 	}
-	p, err := lockBoth(ctx, tx, id)
+	p, err := lockMember(ctx, tx, id)
 	switch {
 	case err != nil:
 		return err
@@ -131,10 +162,14 @@ func (s *Store) Resolve(ctx context.Context, tx pgx.Tx, id string, r Resolution)
 	if err := recordAct(ctx, tx, r.Actor, action, id, string(r.Outcome)+": "+r.Note); err != nil {
 		return err
 	}
+	resolve := s.resolveFailed
 	if r.Outcome == Paid {
-		return s.resolvePaid(ctx, tx, p, r)
+		resolve = s.resolvePaid
 	}
-	return s.resolveFailed(ctx, tx, p, r)
+	if err := resolve(ctx, tx, p, r); err != nil || p.BatchID == "" {
+		return err
+	}
+	return settle(ctx, tx, p.BatchID, "")
 }
 
 func (s *Store) resolvePaid(ctx context.Context, tx pgx.Tx, p Payout, r Resolution) error {
@@ -149,7 +184,7 @@ func (s *Store) resolvePaid(ctx context.Context, tx pgx.Tx, p Payout, r Resoluti
 			return fmt.Errorf("payout %s: %s, beside %s: %w", p.ID, known.found, *known.id, ErrOtherObject)
 		}
 	}
-	if p.Method.Rail() == RailStripe && (p.TransferID == "" || p.ProviderPayoutID == "") {
+	if p.ProviderPayoutID == "" || p.Method.Rail() == RailStripe && p.TransferID == "" {
 		return &customer.FieldError{Field: "provider_id", Reason: "must be the provider's id of what paid it"}
 	}
 	if err := ledger.ResolvedPaid(ctx, tx, p.posted(), today()); err != nil {
