@@ -173,3 +173,39 @@ func requireOldTimes(t *testing.T, checked *checker, fields ...string) {
 	}
 	require.ElementsMatch(t, fields, slices.Collect(maps.Keys(wrong)))
 }
+
+// TestPayPalPayoutsEvents holds what is delivered against the document's request to verify a webhook,
+// and the item or the batch in it against those of the document of payouts.
+func TestPayPalPayoutsEvents(t *testing.T) {
+	t.Parallel()
+	events, payouts := load(t, payPalWebhooks), load(t, payPalPayouts)
+	arrived, target := receiveEvents(t)
+	sim := startSimulator(t, simulator.Config{PayPalWebhookURL: target})
+	_, err := newClient(t, sim.PayPalURL()).CreatePayoutBatch(t.Context(), batchOf(
+		"ok@x.test", "unclaimed-1@x.test", "failed-1@x.test", "onhold-1@x.test", "blocked-1@x.test", "refunded-1@x.test",
+	))
+	require.NoError(t, err)
+	require.NoError(t, sim.PayPalWebhooks().Await(t.Context()))
+	close(arrived)
+
+	var types []string
+	for a := range arrived {
+		require.NoError(t, events.check("verify_webhook_signature", a.verification(sim.PayPal().WebhookID())))
+		switch a.event["resource_type"] {
+		case "payouts":
+			resource := a.event["resource"].(map[string]any)
+			delete(resource["batch_header"].(map[string]any), "payments") // which PayPal's events have, and no document
+			require.NoError(t, payouts.check("payout_batch", resource))
+		case "payouts_item":
+			require.NoError(t, payouts.check("payout_item-2", a.event["resource"]))
+		default:
+			require.Fail(t, "an event of something else", "%v", a.event["resource_type"])
+		}
+		types = append(types, a.event["event_type"].(string))
+	}
+	require.ElementsMatch(t, []string{
+		"PAYMENT.PAYOUTSBATCH.PROCESSING", "PAYMENT.PAYOUTSBATCH.SUCCESS",
+		"PAYMENT.PAYOUTS-ITEM.SUCCEEDED", "PAYMENT.PAYOUTS-ITEM.UNCLAIMED", "PAYMENT.PAYOUTS-ITEM.FAILED", "PAYMENT.PAYOUTS-ITEM.HELD",
+		"PAYMENT.PAYOUTS-ITEM.BLOCKED", "PAYMENT.PAYOUTS-ITEM.SUCCEEDED", "PAYMENT.PAYOUTS-ITEM.REFUNDED",
+	}, types)
+}

@@ -146,3 +146,37 @@ func serve(t *testing.T, status int, contentType, body string) string {
 	t.Cleanup(server.Close)
 	return server.URL
 }
+
+// arrival is a webhook as it was delivered.
+type arrival struct {
+	header http.Header
+	event  map[string]any
+}
+
+// receiveEvents gives what is delivered to a URL.
+func receiveEvents(t *testing.T) (arrived chan arrival, target string) {
+	t.Helper()
+	arrived = make(chan arrival, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		a := arrival{header: r.Header}
+		if body, err := io.ReadAll(r.Body); err != nil || json.Unmarshal(body, &a.event) != nil {
+			t.Errorf("read an event: %v, %s", err, body)
+		}
+		arrived <- a
+	}))
+	t.Cleanup(server.Close)
+	return arrived, server.URL
+}
+
+// verification is what one would ask PayPal to verify the webhook with.
+func (a arrival) verification(webhookID string) map[string]any {
+	return map[string]any{
+		"auth_algo":         a.header.Get("Paypal-Auth-Algo"),
+		"cert_url":          a.header.Get("Paypal-Cert-Url"),
+		"transmission_id":   a.header.Get("Paypal-Transmission-Id"),
+		"transmission_sig":  a.header.Get("Paypal-Transmission-Sig"),
+		"transmission_time": a.header.Get("Paypal-Transmission-Time"),
+		"webhook_id":        webhookID,
+		"webhook_event":     a.event,
+	}
+}
