@@ -59,16 +59,24 @@ func (s *StripePayouts) keep(ctx context.Context, tx pgx.Tx, seen payout.Account
 	return err
 }
 
-// seen looks at a payee's account. One that is connected to us no more cannot be paid; the rest of it is
-// as it was, or a connection that comes back would count as another destination.
+// seen looks at a payee's account.
 func (s *StripePayouts) seen(ctx context.Context, payee payout.Payee) (payout.Account, error) {
 	asOf := time.Now()
 	seen, err := s.look(ctx, payee.ID, payee.StripeAccountID)
-	if _, refused := refusalOf(err); !refused {
-		return seen, err
+	if _, refused := refusalOf(err); refused {
+		return s.disconnected(ctx, payee.ID, payee.StripeAccountID, asOf)
 	}
-	seen, _, err = payout.GetAccount(ctx, s.pool, payee.ID)
-	seen.StripeAccountID, seen.PayeeID = payee.StripeAccountID, payee.ID
+	return seen, err
+}
+
+// disconnected is how an account is seen that is connected to us no more. It cannot be paid; the rest of it
+// is as it was, or a connection that comes back would count as another destination.
+func (s *StripePayouts) disconnected(ctx context.Context, payeeID, accountID string, asOf time.Time) (payout.Account, error) {
+	seen, _, err := payout.GetAccount(ctx, s.pool, payeeID)
+	if seen.StripeAccountID != accountID {
+		seen = payout.Account{}
+	}
+	seen.StripeAccountID, seen.PayeeID = accountID, payeeID
 	seen.PayoutsEnabled, seen.AsOf = false, asOf
 	return seen, err
 }

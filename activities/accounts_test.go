@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast/holdfast/activities"
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
@@ -256,4 +257,40 @@ func TestAnOlderLookIsLeftAside(t *testing.T) {
 	seen, _ := b.account(t)
 	require.True(t, seen.PayoutsEnabled)
 	require.Equal(t, bank, b.destination(t).DestinationID)
+}
+
+// A payout finds out that its account is connected to us no more: that is kept, so that the payee is told
+// why they are not paid and no run plans anything for them, until it is connected again.
+func TestADisconnectedAccountIsPlannedNothing(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	b.standard(t)
+	b.change(t, func(a *simulator.Account) { a.Revoked = true })
+	require.Equal(t, payout.Canceled, b.must(t, first, workflows.ActivityCheckDestination).State)
+	account, known := b.account(t)
+	require.True(t, known)
+	require.False(t, account.PayoutsEnabled)
+	require.Equal(t, bank, account.ExternalAccountID)
+	reasons := func() (all []payout.Reason) {
+		t.Helper()
+		facts, err := payout.LoadFactsOf(t.Context(), b.pool, id, time.Now())
+		require.NoError(t, err)
+		for _, option := range payout.Options(facts, date.Of(time.Now()), payout.DefaultPolicy()) {
+			all = append(all, option.Reason)
+		}
+		return all
+	}
+	for _, reason := range reasons() {
+		require.NotEmpty(t, reason)
+	}
+	require.Contains(t, reasons(), payout.BecausePayoutsDisabled)
+	b.exec(t, `UPDATE payout_runs SET state = 'computing', computed_at = NULL, ended_at = NULL`)
+
+	require.Equal(t, 1, b.advance(t).Looked)
+	require.Zero(t, b.count(t, `SELECT count(*) FROM payout_candidates`))
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM payee_notes WHERE code = '`+string(payout.BecausePayoutsDisabled)+`'`))
+
+	b.change(t, func(a *simulator.Account) { a.Revoked = false })
+	require.NoError(t, b.check(id))
+	require.NotContains(t, reasons(), payout.BecausePayoutsDisabled)
 }

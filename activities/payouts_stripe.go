@@ -200,8 +200,12 @@ func (s *StripePayouts) CheckDestination(ctx context.Context, in workflows.Payou
 		if done, err := s.takeOver(ctx, p, s.transfer(p)); err != nil || done {
 			return instead{}, err
 		}
+		asOf := time.Now()
 		seen, err := s.look(ctx, p.PayeeID, p.StripeAccountID)
 		if failure, ok := refusalOf(err); ok { // the account is connected to us no more
+			if err := s.keepDisconnected(ctx, p, asOf); err != nil {
+				return instead{}, err
+			}
 			return instead{}, s.endBefore(ctx, p, payout.BecauseNoDestination, failure)
 		}
 		if err != nil {
@@ -209,6 +213,15 @@ func (s *StripePayouts) CheckDestination(ctx context.Context, in workflows.Payou
 		}
 		return s.judge(ctx, p, seen)
 	})
+}
+
+// keepDisconnected keeps that a payout's account is connected to us no more, so that nothing is planned for it.
+func (s *StripePayouts) keepDisconnected(ctx context.Context, p payout.Payout, asOf time.Time) error {
+	seen, err := s.disconnected(ctx, p.PayeeID, p.StripeAccountID, asOf)
+	if err != nil {
+		return err
+	}
+	return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.PutAccountSnapshot(ctx, tx, seen) })
 }
 
 // look reads a connected account, and what it has.

@@ -204,12 +204,26 @@ func (s *Stripe) SetAccount(id string, change func(*Account)) (Account, error) {
 	if err != nil {
 		return Account{}, err
 	}
-	before := rendered(a.shown())
+	before, revoked := rendered(a.shown()), a.Revoked
 	a.Account = changed
+	s.tellOfAccess(a, revoked)
 	if previous := previousAttributes(before, rendered(a.shown())); previous != nil {
 		s.tellChange(happening{at: unixNow(), account: a.ID}, "account.updated", a.shown(), previous)
 	}
 	return a.snapshot(), nil
+}
+
+// tellOfAccess tells of an account that has been disconnected from us or connected again.
+func (s *Stripe) tellOfAccess(a *stripeAccount, before bool) {
+	if a.Revoked == before {
+		return
+	}
+	eventType := "account.application.authorized"
+	if a.Revoked {
+		eventType = "account.application.deauthorized"
+	}
+	application := map[string]string{"id": "ca_simulated", "object": "application", "name": "Simulated platform"}
+	s.tell(happening{at: unixNow(), account: a.ID}, eventType, application)
 }
 
 // completed is the account with its defaults in place.

@@ -136,6 +136,24 @@ func TestAccounts_ShowWhatIsWrongWithThem(t *testing.T) {
 	}
 }
 
+// Who disconnects an account, or connects it again, has the platform told by an event about its application.
+func TestAccounts_TellOfAccess(t *testing.T) {
+	t.Parallel()
+	b := setup(t, simulator.Config{})
+	account := b.account(t)
+	for _, revoked := range []bool{true, true, false} {
+		_, err := b.Stripe().SetAccount(account, func(a *simulator.Account) { a.Revoked = revoked })
+		require.NoError(t, err)
+	}
+	events := b.Stripe().Events()
+	require.Len(t, events, 2)
+	for i, want := range []string{"account.application.deauthorized", "account.application.authorized"} {
+		require.Equal(t, want, events[i].Type)
+		require.Equal(t, account, events[i].Account)
+		require.Contains(t, string(events[i].Object), `"object":"application"`)
+	}
+}
+
 func TestAccounts_KeepTheirMoneyWhenTheyAreReplaced(t *testing.T) {
 	t.Parallel()
 	b := setup(t, simulator.Config{})

@@ -169,10 +169,17 @@ func topicOf(e Event, object stripeObject) (Topic, string) {
 		return Subscriptions, subjectOf(string(object.Customer))
 	case e.Account != "" && strings.HasPrefix(e.Type, "payout.") && !isUnderWay(object.Status):
 		return Payouts, subjectOf(string(object.ID))
-	case e.Account != "" && (e.Type == "account.updated" || strings.HasPrefix(e.Type, "account.external_account.")):
+	case e.Account != "" && changesAccount(e.Type):
 		return Accounts, e.Account
 	}
 	return "", ""
+}
+
+// changesAccount says whether, after an event of that type, a connected account may be another, or
+// connected to us no more.
+func changesAccount(eventType string) bool {
+	return eventType == "account.updated" || strings.HasPrefix(eventType, "account.external_account.") ||
+		strings.HasPrefix(eventType, "account.application.")
 }
 
 // isUnderWay says that a payout is where the answer to its making had it already: there is nothing to

@@ -162,6 +162,8 @@ func TestStripeEventsOfPayoutsAndAccounts(t *testing.T) {
 		"payout.failed":                    {webhook.Payouts, "po_1"},
 		"account.updated":                  {webhook.Accounts, "acct_1"},
 		"account.external_account.updated": {webhook.Accounts, "acct_1"},
+		"account.application.deauthorized": {webhook.Accounts, "acct_1"}, // the object is the application
+		"account.application.authorized":   {webhook.Accounts, "acct_1"},
 		"transfer.created":                 {"", ""},
 	} {
 		body := bytes.Replace(stripeEvent(eventType, `"id": "po_1"`), []byte(`{"id"`), []byte(`{"account": "acct_1", "id"`), 1)
