@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	paypalgo "github.com/plutov/paypal/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast/holdfast/internal/provider"
@@ -198,6 +199,8 @@ func TestARefusedBatchNamesItsItems(t *testing.T) {
 	require.Equal(t, payee, failureOf(t, err).Matter)
 	require.Equal(t, "items", failureOf(t, err).Param)
 	require.Equal(t, []int{1, 3}, paypal.BadItems(err))
+	var cause *paypalgo.ErrorResponse
+	require.ErrorAs(t, err, &cause, "the cause is there, for code alone")
 
 	_, err = b.client.CreatePayoutBatch(t.Context(), batchOf("ok", "invalid-unnamed"))
 	require.Equal(t, rejected, failureOf(t, err).Class)
