@@ -123,7 +123,9 @@ func (c *serveCommand) serve(ctx context.Context, t *telemetry.Telemetry, pool *
 		return err
 	}
 	subscriptions := subscription.NewStore(pool, c.Plans, changes, workflows.SyncSubscriptions)
-	inbox := webhook.NewInbox(pool, subscriptions, webhook.Work{LookAtPayout: workflows.LookAtPayout, CheckAccount: workflows.CheckAccount}, notifier.Notify)
+	inbox := webhook.NewInbox(pool, subscriptions, webhook.Work{
+		HearOfBatch: payouts.HintBatch, LookAtPayout: workflows.LookAtPayout, LookAtBatch: workflows.LookAtPayPalBatch, CheckAccount: workflows.CheckAccount,
+	}, notifier.Notify)
 	webhooks, err := c.webhooks(inbox, t.Webhooks)
 	if err != nil {
 		return err

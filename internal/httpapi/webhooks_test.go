@@ -207,5 +207,5 @@ func (b bundle) takeWebhooks(t *testing.T) httpapi.Webhooks {
 	live := false
 	reader, err := webhook.NewStripe(webhook.StripeConfig{Secrets: []string{webhookSecret}, Livemode: &live})
 	require.NoError(t, err)
-	return httpapi.Webhooks{Stripe: reader, Inbox: webhook.NewInbox(b.pool, subscriptionsOn(b.pool), webhook.Work{LookAtPayout: workflows.LookAtPayout, CheckAccount: workflows.CheckAccount}, b.notified.add), Meter: b.webhooks}
+	return httpapi.Webhooks{Stripe: reader, Inbox: webhook.NewInbox(b.pool, subscriptionsOn(b.pool), webhook.Work{LookAtPayout: workflows.LookAtPayout, LookAtBatch: workflows.LookAtPayPalBatch, CheckAccount: workflows.CheckAccount}, b.notified.add), Meter: b.webhooks}
 }

@@ -24,6 +24,8 @@ type Event struct {
 	Subject string
 	// About is what of its subject may have changed; empty when it is of no interest.
 	About Topic
+	// names are what an event about a batch of payouts calls it, and its item.
+	names batchNames
 	// OccurredAt is the provider's time; nil when it tells none.
 	OccurredAt *time.Time
 	// Payload is the body as it arrived.
@@ -37,8 +39,17 @@ type Topic string
 const (
 	Subscriptions Topic = "subscriptions" // of a customer
 	Payouts       Topic = "payouts"       // one payout
+	Batches       Topic = "batches"       // a batch of payouts, or one of them
 	Accounts      Topic = "accounts"      // a connected account
 )
+
+// batchNames are the names under which a batch of payouts may be ours; each may be empty.
+type batchNames struct {
+	SenderBatchID string // as we named it, once for each epoch
+	BatchID       string // as PayPal did
+	SenderItemID  string // our payout
+	ItemID        string
+}
 
 // matters says that somebody is to look at what the event is about.
 func (e Event) matters() bool { return e.About != "" && e.Subject != "" }

@@ -63,7 +63,11 @@ type letter struct {
 
 // Work is what is handed over to be looked at, once for each cause.
 type Work struct {
+	// HearOfBatch keeps that something was heard of a batch, and what PayPal may call it. It tells whether
+	// that is the first since it was looked at last.
+	HearOfBatch  func(ctx context.Context, tx pgx.Tx, batchID, payPalBatchID string) (first bool, err error)
 	LookAtPayout func(payoutID, cause string) outbox.Message
+	LookAtBatch  func(batchID, cause string) outbox.Message
 	CheckAccount func(payeeID, cause string) outbox.Message
 }
 
@@ -186,6 +190,7 @@ func (i *Inbox) storeOf(ctx context.Context, tx pgx.Tx, p provider.Name, letters
 func (i *Inbox) tell(ctx context.Context, tx pgx.Tx, p provider.Name, news []Event, owners owners) error {
 	var (
 		marked []string
+		told   = map[string]heard{}
 		batch  pgx.Batch
 	)
 	for _, e := range news {
@@ -194,6 +199,9 @@ func (i *Inbox) tell(ctx context.Context, tx pgx.Tx, p provider.Name, news []Eve
 			switch e.About {
 			case Subscriptions:
 				marked = append(marked, o.customerID)
+				continue
+			case Batches:
+				told[o.batchID] = heard{hint: cmp.Or(o.hint, told[o.batchID].hint), eventID: e.ID}
 				continue
 			case Payouts:
 				message = i.work.LookAtPayout(o.payoutID, "event/"+e.ID)
@@ -204,6 +212,9 @@ func (i *Inbox) tell(ctx context.Context, tx pgx.Tx, p provider.Name, news []Eve
 				return err
 			}
 		}
+	}
+	if err := i.hear(ctx, tx, told, &batch); err != nil {
+		return err
 	}
 	if batch.Len() > 0 {
 		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
@@ -240,8 +251,9 @@ func (e Event) topical() topical { return topical{e.About, e.Subject} }
 // owners are whose subjects are, or what of ours they are.
 type owners map[topical][]owner
 
-// owner is a customer, and the payout of theirs, if the subject is one.
-type owner struct{ customerID, payoutID string }
+// owner is a customer, and the payout of theirs, if the subject is one; or a batch of payouts, with what
+// PayPal may call it.
+type owner struct{ customerID, payoutID, batchID, hint string }
 
 // ownersOf finds the owners of subjects. A PayPal subscription whose owner is still to be confirmed is
 // everybody's who asked for it, behind who has it: they are read, and see.
@@ -261,18 +273,33 @@ func ownersOf(p provider.Name, about Topic) string {
 
 // findOwners finds the owners of those subjects that have some.
 func findOwners(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter) (owners, error) {
-	found, subjects := owners{}, map[Topic][]string{}
+	found, topics := owners{}, map[Topic][]Event{}
 	for _, l := range letters {
-		if e := l.event; e.matters() && !slices.Contains(subjects[e.About], e.Subject) {
-			subjects[e.About] = append(subjects[e.About], e.Subject)
+		if l.event.matters() {
+			topics[l.event.About] = append(topics[l.event.About], l.event)
 		}
 	}
-	for about, of := range subjects {
-		if err := found.add(ctx, tx, p, about, of); err != nil {
-			return nil, err
+	return found, found.addAll(ctx, tx, p, topics)
+}
+
+func (all owners) addAll(ctx context.Context, tx pgx.Tx, p provider.Name, topics map[Topic][]Event) error {
+	for about, events := range topics {
+		if about == Batches {
+			if err := all.addBatches(ctx, tx, events); err != nil {
+				return err
+			}
+			continue
+		}
+		subjects := make([]string, len(events))
+		for k, e := range events {
+			subjects[k] = e.Subject
+		}
+		slices.Sort(subjects)
+		if err := all.add(ctx, tx, p, about, slices.Compact(subjects)); err != nil {
+			return err
 		}
 	}
-	return found, nil
+	return nil
 }
 
 func (all owners) add(ctx context.Context, tx pgx.Tx, p provider.Name, about Topic, subjects []string) error {
@@ -295,11 +322,11 @@ func (all owners) add(ctx context.Context, tx pgx.Tx, p provider.Name, about Top
 // become somebody's unseen, and tells which of them were dismissed.
 func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter, owners owners) (map[string]bool, error) {
 	var strangers []string
-	topics := map[Topic][]string{}
+	topics := map[Topic][]Event{}
 	for _, l := range letters {
 		if e := l.event; e.matters() && owners[e.topical()] == nil {
 			strangers = append(strangers, e.Subject)
-			topics[e.About] = append(topics[e.About], e.Subject)
+			topics[e.About] = append(topics[e.About], e)
 		}
 	}
 	dismissed := map[string]bool{}
@@ -311,10 +338,8 @@ func (i *Inbox) meetStrangers(ctx context.Context, tx pgx.Tx, p provider.Name, l
 	if err := subscription.LockSubjects(ctx, tx, p, strangers...); err != nil {
 		return nil, err
 	}
-	for about, of := range topics {
-		if err := owners.add(ctx, tx, p, about, of); err != nil {
-			return nil, err
-		}
+	if err := owners.addAll(ctx, tx, p, topics); err != nil {
+		return nil, err
 	}
 	rows, err := tx.Query(ctx, `SELECT DISTINCT subject FROM webhook_events
 		WHERE provider = $1 AND subject = ANY($2) AND effect = 'dismissed'`, p, strangers)
@@ -343,7 +368,7 @@ func insert(ctx context.Context, tx pgx.Tx, p provider.Name, letters []*letter, 
 		e := l.event
 		ids[k], types[k], accounts[k], subjects[k], effects[k] = e.ID, e.Type, e.Account, e.Subject, string(l.effect)
 		occurred[k], theirBody[k] = e.OccurredAt, e.Payload
-		if l.effect == Sync {
+		if l.effect == Sync && e.About != Batches {
 			customerIDs[k] = &owners[e.topical()][0].customerID
 		}
 	}

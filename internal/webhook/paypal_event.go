@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,8 @@ func (p *PayPal) Read(ctx context.Context, header http.Header, body []byte) (Eve
 const (
 	payPalSubscriptions = "BILLING.SUBSCRIPTION."
 	payPalSales         = "PAYMENT.SALE."
+	payPalBatches       = "PAYMENT.PAYOUTSBATCH."
+	payPalItems         = "PAYMENT.PAYOUTS-ITEM."
 )
 
 func readPayPal(body []byte) (Event, error) {
@@ -60,17 +63,43 @@ func readPayPal(body []byte) (Event, error) {
 		e.About, e.Subject = Subscriptions, subjectOf(textIn(read.Resource, "id"))
 	case strings.HasPrefix(read.EventType, payPalSales): // a payment that is no subscription's names none
 		e.About, e.Subject = Subscriptions, subjectOf(textIn(read.Resource, "billing_agreement_id"))
+	case strings.HasPrefix(read.EventType, payPalBatches):
+		header := objectIn(read.Resource, "batch_header")
+		e.nameBatch(batchNames{
+			BatchID:       subjectOf(textIn(header, "payout_batch_id")),
+			SenderBatchID: subjectOf(textIn(objectIn(header, "sender_batch_header"), "sender_batch_id")),
+		})
+	case strings.HasPrefix(read.EventType, payPalItems):
+		e.nameBatch(batchNames{
+			BatchID:       subjectOf(textIn(read.Resource, "payout_batch_id")),
+			SenderBatchID: subjectOf(textIn(read.Resource, "sender_batch_id")),
+			ItemID:        subjectOf(textIn(read.Resource, "payout_item_id")),
+			SenderItemID:  subjectOf(textIn(objectIn(read.Resource, "payout_item"), "sender_item_id")),
+		})
 	}
 	return e, nil
 }
 
+// nameBatch makes an event one about a batch of payouts. Its subject is the batch as PayPal names it:
+// for people one that is nobody's here is one, and not as many as it has items.
+func (e *Event) nameBatch(n batchNames) {
+	e.About, e.names = Batches, n
+	e.Subject = cmp.Or(n.BatchID, n.SenderBatchID, n.ItemID, n.SenderItemID)
+}
+
+// objectIn is what an object has under that name; empty when it has nothing.
+func objectIn(object json.RawMessage, name string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(object, &fields) != nil {
+		return nil
+	}
+	return fields[name]
+}
+
 // textIn is the text that an object has under that name; empty when it has none.
 func textIn(object json.RawMessage, name string) string {
-	var (
-		fields map[string]json.RawMessage
-		text   string
-	)
-	if json.Unmarshal(object, &fields) != nil || json.Unmarshal(fields[name], &text) != nil {
+	var text string
+	if json.Unmarshal(objectIn(object, name), &text) != nil {
 		return ""
 	}
 	return text

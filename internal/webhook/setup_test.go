@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast/holdfast/internal/feed"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
 	"github.com/holdfast/holdfast/internal/subscription"
 	"github.com/holdfast/holdfast/internal/webhook"
@@ -33,7 +34,10 @@ func setupInbox(t *testing.T) office {
 	t.Helper()
 	pool := postgrestest.New(t)
 	subscriptions := subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions)
-	return office{webhook.NewInbox(pool, subscriptions, webhook.Work{LookAtPayout: workflows.LookAtPayout, CheckAccount: workflows.CheckAccount}, func() {}), pool, subscriptions}
+	payouts := payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.PayoutWork())
+	return office{webhook.NewInbox(pool, subscriptions, webhook.Work{
+		HearOfBatch: payouts.HintBatch, LookAtPayout: workflows.LookAtPayout, LookAtBatch: workflows.LookAtPayPalBatch, CheckAccount: workflows.CheckAccount,
+	}, func() {}), pool, subscriptions}
 }
 
 func (o office) exec(t *testing.T, sql string, args ...any) {
