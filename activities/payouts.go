@@ -49,13 +49,17 @@ func (p *Payouts) PlanPayout(ctx context.Context, in workflows.PayoutInput) (wor
 	return plan, err
 }
 
-// open makes sure that the payout's step is there and open. One that is parked stays parked.
+// open makes sure that the payout's step is there and open.
 func (p *Payouts) open(ctx context.Context, now payout.Payout) (step.Step, error) {
-	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
-	wanted := step.Step{
-		WorkflowID: workflowID, Name: workflows.StepPayout, CustomerID: now.PayeeID, Provider: provider.Stripe, Status: step.Pending,
-	}
-	known, err := step.ByWorkflow(ctx, p.pool, workflowID)
+	return p.openStep(ctx, step.Step{
+		WorkflowID: activity.GetInfo(ctx).WorkflowExecution.ID, Name: workflows.StepPayout, CustomerID: now.PayeeID,
+		Provider: provider.Stripe, Status: step.Pending,
+	})
+}
+
+// openStep makes sure that a step is there and open. One that is parked stays parked.
+func (p *Payouts) openStep(ctx context.Context, wanted step.Step) (step.Step, error) {
+	known, err := step.ByWorkflow(ctx, p.pool, wanted.WorkflowID)
 	if err != nil {
 		return wanted, err
 	}

@@ -115,7 +115,7 @@ func TellPayoutRun(on date.Date, cause string) outbox.Message {
 
 // PayoutWork is how the store of payouts hands work over.
 func PayoutWork() payout.Work {
-	return payout.Work{Pay: StartPayout, LookAt: LookAtPayout, Wake: WakePayouts, CheckAccount: CheckAccount}
+	return payout.Work{Pay: StartPayout, PayBatch: StartPayPalBatch, LookAt: LookAtPayout, Wake: WakePayouts, CheckAccount: CheckAccount}
 }
 
 // CheckAccount has a payee's connected account looked at, once for each cause.
