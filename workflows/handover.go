@@ -80,15 +80,19 @@ func syncMessage(in SyncInput, cause string) outbox.Message {
 
 // DeliverChange has a change sent to the app's webhook.
 func DeliverChange(c feed.Change) outbox.Message {
-	return outbox.Message{
-		Key:              DeliveryID(c.Seq),
-		Workflow:         NameChangeDelivery,
-		WorkflowID:       DeliveryID(c.Seq),
-		TaskQueue:        TaskQueue,
-		Input:            encode(DeliveryInput{Seq: c.Seq}),
-		Summary:          c.Type + " of " + c.CustomerID,
-		SearchAttributes: map[string]string{SearchCustomer: c.CustomerID},
+	m := outbox.Message{
+		Key:        DeliveryID(c.Seq),
+		Workflow:   NameChangeDelivery,
+		WorkflowID: DeliveryID(c.Seq),
+		TaskQueue:  TaskQueue,
+		Input:      encode(DeliveryInput{Seq: c.Seq}),
+		Summary:    c.Type,
 	}
+	if c.CustomerID != "" { // else it is about no customer
+		m.Summary += " of " + c.CustomerID
+		m.SearchAttributes = map[string]string{SearchCustomer: c.CustomerID}
+	}
+	return m
 }
 
 // RedeliverChange has a change sent again, once for each request of an operator.

@@ -21,13 +21,23 @@ const (
 	PayoutChanged       = "payout.changed"
 )
 
+// Types of notifications: changes that somebody acts on, or wants to be told. Each is written once.
+const (
+	PayoutPaid        = "payout.paid"
+	PayoutReturned    = "payout.returned"
+	PayeeCannotBePaid = "payee.cannot_be_paid"
+	PayoutsPaused     = "payee.payouts_paused"
+	PayoutsResumed    = "payee.payouts_resumed"
+	RunNeedsApproval  = "payout_run.needs_approval" // of no customer
+)
+
 // Change is something that the app is told. Seq rises by one from change to change, in the order in
 // which they became visible.
 type Change struct {
 	Seq        int64           `json:"seq"`
 	At         time.Time       `json:"at"`
 	Type       string          `json:"type"`
-	CustomerID string          `json:"customer_id"`
+	CustomerID string          `json:"customer_id"` // empty when it is about none
 	Data       json.RawMessage `json:"data"`
 }
 
@@ -62,7 +72,7 @@ func (w *Writer) Append(ctx context.Context, tx pgx.Tx, kind, customerID string,
 
 // Told is what the app is told of a customer.
 type Told struct {
-	CustomerID string
+	CustomerID string // empty when it is about none
 	Data       any
 }
 

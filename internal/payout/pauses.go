@@ -44,15 +44,19 @@ func (s *Store) Pause(ctx context.Context, tx pgx.Tx, p Pause) error {
 	if err := lockPayee(ctx, tx, p.PayeeID); err != nil {
 		return err
 	}
-	tag, err := tx.Exec(ctx, `INSERT INTO payee_pauses (payee_id, source, reason, note, actor) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (payee_id, source) DO NOTHING`, p.PayeeID, string(p.Source), p.Reason, p.Note, p.Actor)
-	if err != nil {
+	var id int64
+	err := tx.QueryRow(ctx, `INSERT INTO payee_pauses (payee_id, source, reason, note, actor) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (payee_id, source) DO NOTHING RETURNING id`, p.PayeeID, string(p.Source), p.Reason, p.Note, p.Actor).Scan(&id)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
 		return fmt.Errorf("payee %s: pause: %w", p.PayeeID, err)
 	}
-	if tag.RowsAffected() == 0 {
-		return nil
+	if err := s.tellPauses(ctx, tx, p.PayeeID); err != nil {
+		return err
 	}
-	return s.tellPauses(ctx, tx, p.PayeeID)
+	return s.notifyPaused(ctx, tx, p, id)
 }
 
 // Resume lifts a source's own pause, if there is one, wakes what waits for its end, and has the app told.
@@ -69,17 +73,24 @@ func (s *Store) liftRejections(ctx context.Context, tx pgx.Tx, payeeID string) e
 }
 
 func (s *Store) lift(ctx context.Context, tx pgx.Tx, statement, payeeID, which string) error {
-	tag, err := tx.Exec(ctx, statement, payeeID, which)
-	if err != nil {
-		return fmt.Errorf("payee %s: resume: %w", payeeID, err)
-	}
-	if tag.RowsAffected() == 0 {
+	var (
+		source Source
+		id     int64
+	)
+	err := tx.QueryRow(ctx, statement+` RETURNING source, id`, payeeID, which).Scan(&source, &id)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
 		return nil
+	case err != nil:
+		return fmt.Errorf("payee %s: resume: %w", payeeID, err)
 	}
 	if err := s.wakePayee(ctx, tx, payeeID); err != nil {
 		return err
 	}
-	return s.tellPauses(ctx, tx, payeeID)
+	if err := s.tellPauses(ctx, tx, payeeID); err != nil {
+		return err
+	}
+	return s.notifyResumed(ctx, tx, payeeID, source, id)
 }
 
 // lockPayee holds the payee's row, so that of two who change something of theirs the later one sees both.

@@ -284,6 +284,9 @@ func (s *Store) moveDestination(ctx context.Context, tx pgx.Tx, payeeID, destina
 	if err != nil {
 		return fmt.Errorf("payee %s: record the new destination: %w", payeeID, err)
 	}
+	if err := forgetUnpaidOf(ctx, tx, payeeID); err != nil {
+		return err
+	}
 	return s.liftRejections(ctx, tx, payeeID)
 }
 

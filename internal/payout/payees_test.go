@@ -204,7 +204,7 @@ func TestAPauseTwiceIsOneAndKeepsItsBeginning(t *testing.T) {
 	after, err := payout.ListPauses(t.Context(), b.pool, ada)
 	require.NoError(t, err)
 	require.Equal(t, before, after)
-	require.Equal(t, "1", b.read(t, `SELECT count(*) FROM changes`))
+	require.Equal(t, "pause.changed,payee.payouts_paused", b.read(t, `SELECT string_agg(type, ',' ORDER BY seq) FROM changes`))
 
 	err = postgres.InTx(t.Context(), b.pool, func(tx pgx.Tx) error {
 		return b.store.Pause(t.Context(), tx, payout.Pause{PayeeID: grace, Source: payout.SourcePayee})

@@ -108,7 +108,10 @@ func (p Payout) shown() Shown {
 }
 
 func (s *Store) tell(ctx context.Context, tx pgx.Tx, p Payout) error {
-	return s.changes.Append(ctx, tx, feed.PayoutChanged, p.PayeeID, p.shown())
+	if err := s.changes.Append(ctx, tx, feed.PayoutChanged, p.PayeeID, p.shown()); err != nil {
+		return err
+	}
+	return s.notifyEnds(ctx, tx, p)
 }
 
 // posted is the payout as the ledger knows it.

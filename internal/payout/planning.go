@@ -301,7 +301,8 @@ func (p planning) payouts(decisions map[string]Decision) []Payout {
 	return all
 }
 
-// conclude says of payees why they are not paid, or not instantly, and up to where their cycles are run.
+// conclude says of payees why they are not paid, or not instantly, and up to where their cycles are run,
+// and tells the app of those who cannot be paid.
 func (p planning) conclude(ctx context.Context, decisions map[string]Decision) error {
 	var (
 		said   []Said
@@ -321,6 +322,14 @@ func (p planning) conclude(ctx context.Context, decisions map[string]Decision) e
 	if err := p.store.Notes(ctx, p.tx, said); err != nil {
 		return err
 	}
+	if err := p.keepCycles(ctx, payees, cycles); err != nil {
+		return err
+	}
+	return p.store.notifyUnpaid(ctx, p.tx, p.run.Date, decisions)
+}
+
+// keepCycles keeps up to where payees' cycles are run.
+func (p planning) keepCycles(ctx context.Context, payees []string, cycles []date.Date) error {
 	if len(payees) == 0 {
 		return nil
 	}
@@ -389,7 +398,7 @@ func claimPayouts(ctx context.Context, tx pgx.Tx, on date.Date, all []Payout) er
 	return ledger.Claim(ctx, tx, on, claims...)
 }
 
-// tellAll tells the app of payouts that were planned.
+// tellAll tells the app of many payouts.
 func (s *Store) tellAll(ctx context.Context, tx pgx.Tx, all []Payout) error {
 	if len(all) == 0 {
 		return nil
@@ -398,5 +407,8 @@ func (s *Store) tellAll(ctx context.Context, tx pgx.Tx, all []Payout) error {
 	for i, p := range all {
 		told[i] = feed.Told{CustomerID: p.PayeeID, Data: p.shown()}
 	}
-	return s.changes.AppendAll(ctx, tx, feed.PayoutChanged, told)
+	if err := s.changes.AppendAll(ctx, tx, feed.PayoutChanged, told); err != nil {
+		return err
+	}
+	return s.notifyEnds(ctx, tx, all...)
 }

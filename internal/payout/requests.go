@@ -154,5 +154,8 @@ func (s *Store) sendOff(ctx context.Context, tx pgx.Tx, planned []Payout) error 
 	if err := handOver(ctx, tx, ids); err != nil {
 		return err
 	}
+	if err := forgetUnpaidOf(ctx, tx, planned[0].PayeeID); err != nil {
+		return err
+	}
 	return s.tellAll(ctx, tx, planned)
 }

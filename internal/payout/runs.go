@@ -207,7 +207,7 @@ func (s *Store) decide(ctx context.Context, on date.Date, actor, action, note st
 }
 
 // ConfirmComputed ends the computing of a run once PlanSlice is done. When it pays more than the policy
-// lets it, it waits for an approval; needsApproval says so.
+// lets it, it waits for an approval, of which the app is told; needsApproval says so.
 func (s *Store) ConfirmComputed(ctx context.Context, on date.Date) (needsApproval bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		run, err := lockRun(ctx, tx, on)
@@ -229,7 +229,10 @@ func (s *Store) ConfirmComputed(ctx context.Context, on date.Date) (needsApprova
 			return err
 		}
 		if needsApproval {
-			return run.goOn(ctx, tx, RunAwaitingApproval)
+			if err := run.goOn(ctx, tx, RunAwaitingApproval); err != nil {
+				return err
+			}
+			return s.notifyNeedsApproval(ctx, tx, on)
 		}
 		return run.goOn(ctx, tx, RunPaying)
 	})
