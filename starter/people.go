@@ -180,6 +180,8 @@ func toResolve(i apiclient.Attention) string {
 		return fmt.Sprintf("starter payouts resolve %s paid|failed", i.PayoutID)
 	case i.Kind == "unapproved_payout_run":
 		return "starter payouts approve " + i.RunDate
+	case i.Step != "" && (strings.HasPrefix(i.WorkflowID, ofPayout) || strings.HasPrefix(i.WorkflowID, ofRun)):
+		return fmt.Sprintf("starter ops retry %s %s", i.WorkflowID, i.Step)
 	case i.Step != "" && i.CustomerID != "":
 		return fmt.Sprintf("starter ops retry|skip %s %s", i.CustomerID, i.Step)
 	default:
@@ -204,6 +206,12 @@ func (c *providersCommand) Run(ctx context.Context) error {
 	})
 }
 
+// How the steps of payouts and runs are told from customers', whose ids have no slash.
+const (
+	ofPayout = "payout/"
+	ofRun    = "payout-run/"
+)
+
 // verdictArgs name a waiting step.
 type verdictArgs struct {
 	api
@@ -213,10 +221,31 @@ type verdictArgs struct {
 	Note       string `help:"Why; it is recorded with your key's name."`
 }
 
-type retryCommand struct{ verdictArgs }
+// retryCommand is starter ops retry.
+type retryCommand struct {
+	api
+
+	CustomerID string `arg:"" name:"whose" help:"The customer's id, or payout/po_… or payout-run/DATE, as starter ops attention shows it."`
+	Step       string `arg:"" help:"The step, such as stripe_customer."`
+	Note       string `help:"Why; it is recorded with your key's name."`
+}
 
 // Run tries a waiting step now.
 func (c *retryCommand) Run(ctx context.Context) error {
+	if id, ok := strings.CutPrefix(c.CustomerID, ofPayout); ok {
+		payout, err := c.client().RetryPayoutStep(ctx, id, c.Step, c.Note)
+		if err != nil {
+			return err
+		}
+		return (&payoutArg{c.api, id}).show(payout)
+	}
+	if date, ok := strings.CutPrefix(c.CustomerID, ofRun); ok {
+		run, err := c.client().RetryPayoutRunStep(ctx, date, c.Step, c.Note)
+		if err != nil {
+			return err
+		}
+		return (&runArg{c.api, date}).show(run)
+	}
 	if err := c.client().RetryStep(ctx, c.CustomerID, c.Step, c.Note); err != nil {
 		return err
 	}

@@ -205,6 +205,19 @@ func (c *Client) ResolvePayout(ctx context.Context, id string, resolution Resolu
 	return c.tellPayout(ctx, id, "resolve", resolution)
 }
 
+// RetryPayoutStep has a step of a payout tried again that waits for a person.
+func (c *Client) RetryPayoutStep(ctx context.Context, id, step, note string) (Payout, error) {
+	return c.tellPayout(ctx, id, "steps/"+url.PathEscape(step)+"/retry", map[string]string{"note": note})
+}
+
+// RetryPayoutRunStep has a step of a run tried again that waits for a person.
+func (c *Client) RetryPayoutRunStep(ctx context.Context, date, step, note string) (PayoutRun, error) {
+	var answer PayoutRun
+	path := "/v1/ops/payout-runs/" + url.PathEscape(date) + "/steps/" + url.PathEscape(step) + "/retry"
+	_, err := c.do(ctx, http.MethodPost, path, map[string]string{"note": note}, &answer)
+	return answer, err
+}
+
 func (c *Client) tellPayout(ctx context.Context, id, act string, body any) (Payout, error) {
 	var answer Payout
 	_, err := c.do(ctx, http.MethodPost, "/v1/ops/payouts/"+url.PathEscape(id)+"/"+act, body, &answer)

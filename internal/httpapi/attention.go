@@ -11,9 +11,11 @@ import (
 
 	"github.com/holdfast/holdfast/internal/attention"
 	"github.com/holdfast/holdfast/internal/config"
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/internal/subscription"
+	"github.com/holdfast/holdfast/workflows"
 )
 
 // Attention is something that waits for a person.
@@ -96,11 +98,7 @@ func showAttention(i attention.Item) Attention {
 func resolutions(i attention.Item) []Resolve {
 	switch i.Kind {
 	case attention.Step:
-		if i.CustomerID == "" {
-			return []Resolve{} // it is told in Temporal: see the detail
-		}
-		path := "/v1/ops/customers/" + i.CustomerID + "/steps/" + i.Step + "/"
-		return []Resolve{{http.MethodPost, path + step.VerdictRetry}, {http.MethodPost, path + step.VerdictSkip}}
+		return stepResolutions(i)
 	case attention.UndeliveredChange:
 		return []Resolve{{http.MethodPost, "/v1/ops/changes/" + i.ID + "/redeliver"}}
 	case attention.UnknownSubject:
@@ -116,6 +114,26 @@ func resolutions(i attention.Item) []Resolve {
 	}
 }
 
+// stepResolutions are the calls that have a step tried again, or gone on without. What pays somebody is not
+// skipped.
+func stepResolutions(i attention.Item) []Resolve {
+	path := "/steps/" + i.Step + "/"
+	if id, ok := strings.CutPrefix(i.WorkflowID, workflows.PayoutID("")); ok {
+		return []Resolve{{http.MethodPost, "/v1/ops/payouts/" + id + path + step.VerdictRetry}}
+	}
+	if on, ok := strings.CutPrefix(i.WorkflowID, payoutRunPrefix); ok {
+		return []Resolve{{http.MethodPost, "/v1/ops/payout-runs/" + on + path + step.VerdictRetry}}
+	}
+	if i.CustomerID == "" {
+		return []Resolve{} // it is told in Temporal: see the detail
+	}
+	path = "/v1/ops/customers/" + i.CustomerID + path
+	return []Resolve{{http.MethodPost, path + step.VerdictRetry}, {http.MethodPost, path + step.VerdictSkip}}
+}
+
+// payoutRunPrefix is how the ids of runs begin.
+var payoutRunPrefix = strings.TrimSuffix(workflows.PayoutRunID(date.New(2000, time.January, 1)), "2000-01-01")
+
 // waitingSteps are the steps that wait for a person.
 func waitingSteps(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
 	since, id := after.After(attention.Step)
@@ -127,7 +145,10 @@ func waitingSteps(ctx context.Context, db postgres.DB, after attention.Cursor, l
 	items := make([]attention.Item, len(steps))
 	for i, s := range steps {
 		detail := "The provider refuses this step. Mend the cause and retry it, or skip it."
-		if s.CustomerID == "" {
+		switch {
+		case strings.HasPrefix(s.WorkflowID, workflows.PayoutID("")), strings.HasPrefix(s.WorkflowID, payoutRunPrefix):
+			detail = "The provider refuses this step. Mend the cause and retry it."
+		case s.CustomerID == "":
 			detail = "The provider refuses this step. Mend the cause and send its workflow the update retry or skip, with the step's name."
 		}
 		items[i] = attention.Item{

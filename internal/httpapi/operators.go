@@ -100,11 +100,8 @@ func (a *API) decide(ctx context.Context, in *stepInPath, verdict string) (*cust
 	if err != nil {
 		return nil, err
 	}
-	if err := a.ask(ctx, whom, verdict, workflows.StepInput{Step: in.Step}, decideTimeout, nil); err != nil {
-		return nil, a.notDecided(ctx, in, err)
-	}
-	if err := a.record(ctx, in, verdict, whom.workflowID); err != nil {
-		return nil, a.fail(ctx, err)
+	if err := a.tellStep(ctx, whom, in.Step, verdict, in.note()); err != nil {
+		return nil, err
 	}
 	if c, err = a.deps.Customers.Get(ctx, in.ID); err != nil {
 		return nil, a.fail(ctx, err)
@@ -118,32 +115,50 @@ const (
 	recordTimeout = 5 * time.Second
 )
 
-// record keeps who decided, also when they no longer wait for the answer: it is decided.
-func (a *API) record(ctx context.Context, in *stepInPath, verdict, workflowID string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+// tellStep carries a verdict to the workflow that waits with a step, and records who gave it.
+func (a *API) tellStep(ctx context.Context, whom asked, name, verdict, note string) error {
+	if err := a.ask(ctx, whom, verdict, workflows.StepInput{Step: name}, decideTimeout, nil); err != nil {
+		return a.notDecided(ctx, whom.workflowID, name, err)
+	}
+	// It is decided, also when they no longer wait for the answer.
+	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	return step.RecordVerdict(ctx, a.deps.Pool, actor(ctx), verdict, workflowID, in.Step, in.note())
+	if err := step.RecordVerdict(recording, a.deps.Pool, actor(ctx), verdict, whom.workflowID, name, note); err != nil {
+		return a.fail(ctx, err)
+	}
+	return nil
 }
 
 // mayDecide tells which workflow waits with a step of the customer, and refuses a verdict on a step
 // that does not wait.
 func (a *API) mayDecide(ctx context.Context, c customer.Customer, name string) (asked, error) {
-	reads, err := step.ByWorkflow(ctx, a.deps.Pool, workflows.SyncID(c.ID))
+	for _, whom := range []asked{onboardingOf(c.ID), syncOf(c.ID), accountCheckOf(c.ID)} {
+		known, err := a.waitsWith(ctx, whom, name)
+		if err != nil || known {
+			return whom, err
+		}
+	}
+	return asked{}, noSuchStep()
+}
+
+// waitsWith says whether a workflow has a step, and refuses a verdict on one that does not wait.
+func (a *API) waitsWith(ctx context.Context, whom asked, name string) (known bool, err error) {
+	steps, err := step.ByWorkflow(ctx, a.deps.Pool, whom.workflowID)
 	if err != nil {
-		return asked{}, a.fail(ctx, err)
+		return false, a.fail(ctx, err)
 	}
-	steps := slices.Concat(c.Steps, reads)
 	i := slices.IndexFunc(steps, func(s step.Step) bool { return s.Name == name })
-	if i < 0 {
-		return asked{}, huma.Error404NotFound("the customer has no such step", &huma.ErrorDetail{Location: "path.step", Message: "is not a step of this customer"})
+	switch {
+	case i < 0:
+		return false, nil
+	case steps[i].Status != step.Blocked:
+		return true, notWaiting("the step is " + string(steps[i].Status) + " and does not wait")
 	}
-	if steps[i].Status != step.Blocked {
-		return asked{}, notWaiting("the step is " + string(steps[i].Status) + " and does not wait")
-	}
-	if i < len(c.Steps) {
-		return onboardingOf(c.ID), nil
-	}
-	return syncOf(c.ID), nil
+	return true, nil
+}
+
+func noSuchStep() error {
+	return huma.Error404NotFound("there is no such step here", &huma.ErrorDetail{Location: "path.step", Message: "is not a step of what the path names"})
 }
 
 func notWaiting(detail string) error {
@@ -151,13 +166,13 @@ func notWaiting(detail string) error {
 }
 
 // notDecided tells a refusal of the workflow from a Temporal that cannot be asked.
-func (a *API) notDecided(ctx context.Context, in *stepInPath, err error) error {
+func (a *API) notDecided(ctx context.Context, workflowID, name string, err error) error {
 	if refused, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		switch refused.Type() {
 		case workflows.ErrStepNotWaiting, workflows.ErrUnknownStep:
 			return notWaiting(refused.Message())
 		}
 	}
-	a.log(ctx).WarnContext(ctx, "a workflow did not answer to an operator's verdict", "customer_id", in.ID, "step", in.Step, "error", err)
+	a.log(ctx).WarnContext(ctx, "a workflow did not answer to an operator's verdict", "workflow_id", workflowID, "step", name, "error", err)
 	return huma.Error503ServiceUnavailable("the workflow did not answer, so it may or may not have heard; see how the step stands, and try again")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -35,6 +36,11 @@ func (a *API) routePayoutActs() {
 		"For one that failed, was canceled or came back: the answer is the new payout. Recorded with your key's name.", a.retryPayout)
 	act("cancel", "Have a payout not be paid",
 		"As long as its money can be kept back. Recorded with your key's name.", a.cancelPayout)
+	huma.Register(a.huma, keyed(huma.Operation{
+		OperationID: "retry-payout-step", Method: http.MethodPost, Path: "/v1/ops/payouts/{id}/steps/{step}/retry", Tags: []string{tagOperators},
+		Summary: "Try a waiting step of a payout now", Description: "Recorded with your key's name.",
+		Errors: []int{400, 404, 409, 413, 415, 422, 503},
+	}, config.ScopeOps), a.retryPayoutStep)
 	huma.Register(a.huma, keyed(huma.Operation{
 		OperationID: "resolve-payout", Method: http.MethodPost, Path: "/v1/ops/payouts/{id}/resolve", Tags: []string{tagOperators},
 		Summary: "Say what became of a held payout",
@@ -88,6 +94,35 @@ func (a *API) cancelPayout(ctx context.Context, in *notedPayout) (*payoutAnswer,
 		// its workflow has begun meanwhile
 	}
 	return a.decidePayout(ctx, in.ID, workflows.UpdateCancel, workflows.DecisionInput{Actor: actor(ctx)}, "cancel_payout", in.note())
+}
+
+// retryPayoutStep has the step of a payout tried again that waits for a person.
+func (a *API) retryPayoutStep(ctx context.Context, in *struct {
+	InPayout
+	Noted
+
+	Step string `path:"step" maxLength:"64" doc:"Such as stripe_payout."`
+},
+) (*payoutAnswer, error) {
+	if _, err := a.payoutToDecide(ctx, in.ID, in.note()); err != nil {
+		return nil, err
+	}
+	if err := a.retryStepOf(ctx, payingOut(in.ID), in.Step, in.note()); err != nil {
+		return nil, err
+	}
+	return a.answerPayout(ctx, in.ID)
+}
+
+// retryStepOf has a workflow try a step again that waits.
+func (a *API) retryStepOf(ctx context.Context, whom asked, name, note string) error {
+	known, err := a.waitsWith(ctx, whom, name)
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return noSuchStep()
+	}
+	return a.tellStep(ctx, whom, name, step.VerdictRetry, note)
 }
 
 func wrongState(detail string) error {

@@ -105,6 +105,11 @@ func (a *API) routePayoutRuns() {
 	decision(resumeRun, "Have a paused run go on", "Recorded with your key's name.")
 
 	huma.Register(a.huma, keyed(huma.Operation{
+		OperationID: "retry-payout-run-step", Method: http.MethodPost, Path: "/v1/ops/payout-runs/{date}/steps/{step}/retry", Tags: []string{tagOperators},
+		Summary: "Try a waiting step of a run now", Description: "Recorded with your key's name.",
+		Errors: []int{400, 404, 409, 413, 415, 422, 503},
+	}, config.ScopeOps), a.retryRunStep)
+	huma.Register(a.huma, keyed(huma.Operation{
 		OperationID: "get-payouts-switch", Method: http.MethodGet, Path: "/v1/ops/payouts-switch", Tags: []string{tagOperators},
 		Summary: "Whether payouts are made", Errors: []int{503},
 	}, config.ScopeOps), a.getPayoutsSwitch)
@@ -196,6 +201,30 @@ func (a *API) decideRun(ctx context.Context, in *notedRun, decision string) (*ru
 	}
 	if err := a.handOver(ctx, workflows.TellPayoutRun(on, decision+"/"+requestOf(ctx).id)); err != nil {
 		return nil, a.fail(ctx, err)
+	}
+	return a.answerRun(ctx, http.StatusOK, on)
+}
+
+// retryRunStep has the step of a run tried again that waits for a person.
+func (a *API) retryRunStep(ctx context.Context, in *struct {
+	InPayoutRun
+	Noted
+
+	Step string `path:"step" maxLength:"64" doc:"Such as stripe_funds."`
+},
+) (*runAnswer, error) {
+	on, err := dateIn("path.date", in.Date)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNote(in.note()); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if _, err := payout.GetRun(ctx, a.deps.Pool, on); err != nil {
+		return nil, a.failRun(ctx, err)
+	}
+	if err := a.retryStepOf(ctx, payoutRunOf(on), in.Step, in.note()); err != nil {
+		return nil, err
 	}
 	return a.answerRun(ctx, http.StatusOK, on)
 }

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -42,6 +43,20 @@ func payingOut(payoutID string) asked {
 	return asked{
 		workflowID: workflows.PayoutID(payoutID), workflow: workflows.NamePayout,
 		input: workflows.PayoutInput{PayoutID: payoutID}, summary: "payout " + payoutID,
+	}
+}
+
+func accountCheckOf(payeeID string) asked {
+	return asked{
+		workflowID: workflows.AccountCheckID(payeeID), workflow: workflows.NameAccountCheck,
+		input: workflows.AccountCheckInput{PayeeID: payeeID}, summary: "connected account of " + payeeID, customerID: payeeID,
+	}
+}
+
+func payoutRunOf(on date.Date) asked {
+	return asked{
+		workflowID: workflows.PayoutRunID(on), workflow: workflows.NamePayoutRun,
+		input: workflows.PayoutRunInput{Date: on}, summary: "payouts of " + on.String(),
 	}
 }
 
