@@ -12,7 +12,8 @@ func (s *Simulator) payPalMoneyControlCalls() []controlCall {
 				`"refuse_unfunded": true, "balance_lag_ms": 1000, "search_lag_ms": 1000}, all optional`,
 			s.putPayPalPayouts,
 		},
-		{"GET /paypal/payouts", "the batches of payouts, with their items", s.getPayPalPayouts},
+		{"GET /paypal/payouts", "the batches of payouts, with their items; unclaimed-ada@example.com is not claimed, and so on for onhold-, " +
+			"blocked-, failed-, returned-, refunded-, reversed-, invalid-, invalid-unnamed-", s.getPayPalPayouts},
 		{"POST /paypal/payouts/{id}/advance", "take a batch to PROCESSING, or from there to its end", s.changePayPalBatch((*PayPal).AdvancePayPalBatch)},
 		{"POST /paypal/payouts/{id}/deny", `deny a batch: {"code": "INSUFFICIENT_FUNDS"}`, s.denyPayPalBatch},
 		{"DELETE /paypal/sender-batch-ids", "forget the sender_batch_ids, as PayPal does after 30 days", s.deletePayPalSenderBatchIDs},

@@ -22,6 +22,10 @@ func newPayPalPayouts() payPalPayouts {
 
 // PayPalPayoutSettings is how PayPal deals with payouts. The zero value processes a batch at once: it
 // has ended when its POST is answered, although the answer still says PENDING.
+//
+// What becomes of an item, its receiver's address decides: unclaimed-, onhold-, blocked-, failed-,
+// returned-, refunded- or reversed- before the rest of it; all others are paid. invalid- has the whole
+// batch refused, and the item named; invalid-unnamed- the same, and no item named.
 type PayPalPayoutSettings struct {
 	// ProcessingMS passes until a batch is PROCESSING, and again until its items are executed and it is
 	// SUCCESS, in milliseconds.

@@ -156,6 +156,24 @@ func TestPayPalPayouts_ABatchRunsByItself(t *testing.T) {
 	require.Error(t, b.PayPal().SetPayouts(simulator.PayPalPayoutSettings{ProcessingMS: -1}))
 }
 
+func TestPayPalPayouts_WhoeverAdvancesABatchFirstGoesFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t, simulator.Config{})
+	call := b.payPal(t)
+	require.NoError(t, b.PayPal().SetPayouts(simulator.PayPalPayoutSettings{ProcessingMS: 50}))
+	byHand := call.payOut("b_1", usd("ada@example.com", "po_1"))
+	byItself := call.payOut("b_2", usd("ada@example.com", "po_2"))
+
+	for call.get(payPalPayouts+"/"+byHand).Header.Status != "SUCCESS" {
+		_, _ = b.PayPal().AdvancePayPalBatch(byHand) // it fails when the batch has ended by itself meanwhile
+	}
+
+	// The later batch ends after what the earlier one would have done by itself.
+	require.Eventually(t, func() bool { return call.get(payPalPayouts+"/"+byItself).Header.Status == "SUCCESS" }, patience, pollEach)
+	require.Equal(t, "SUCCESS", call.get(payPalPayouts+"/"+byHand).Header.Status)
+	b.requirePayPal(t, 1_000_000_000-2*1020, 0)
+}
+
 // The request id does not tell batches apart; the sender_batch_id does, whatever became of the first.
 func TestPayPalPayouts_ASenderBatchIDIsTakenOnce(t *testing.T) {
 	t.Parallel()
