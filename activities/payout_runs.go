@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,11 +28,12 @@ import (
 type PayoutRuns struct {
 	pool    *pgxpool.Pool
 	payouts *payout.Store
+	meter   SweepMeter
 }
 
 // NewPayoutRuns makes the activities.
-func NewPayoutRuns(pool *pgxpool.Pool, payouts *payout.Store) *PayoutRuns {
-	return &PayoutRuns{pool: pool, payouts: payouts}
+func NewPayoutRuns(pool *pgxpool.Pool, payouts *payout.Store, meter SweepMeter) *PayoutRuns {
+	return &PayoutRuns{pool: pool, payouts: payouts, meter: meter}
 }
 
 // payoutSlice is how many payees, or payouts, one transaction works on.
@@ -64,12 +66,12 @@ func (r *PayoutRuns) AdvancePayoutRun(ctx context.Context, on date.Date) (workfl
 func (r *PayoutRuns) compute(ctx context.Context, run payout.Run) (workflows.PayoutRunStep, error) {
 	result := workflows.PayoutRunStep{State: string(run.State)}
 	if run.LookedAt != nil {
-		lacks, err := payout.LacksStripeFunds(ctx, r.pool, run)
+		funds, err := r.wantedFunds(ctx, run)
 		if err != nil {
 			return result, err
 		}
-		if lacks {
-			result.Next = workflows.RunWantsFunds
+		if len(funds) > 0 {
+			result.Next, result.Funds = workflows.RunWantsFunds, funds
 			return result, nil
 		}
 	}
@@ -82,6 +84,33 @@ func (r *PayoutRuns) compute(ctx context.Context, run payout.Run) (workflows.Pay
 		_, err = r.payouts.ConfirmComputed(ctx, run.Date)
 	}
 	return result, err
+}
+
+// wantedFunds is what has to be known before the run claims, with the steps that read it. What was not to
+// be had, so that the run went on without, is not asked for again.
+func (r *PayoutRuns) wantedFunds(ctx context.Context, run payout.Run) ([]workflows.WantedFunds, error) {
+	lacking, err := payout.LackingFunds(ctx, r.pool, run)
+	if err != nil || len(lacking) == 0 {
+		return nil, err
+	}
+	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
+	known, err := step.ByWorkflow(ctx, r.pool, workflowID)
+	if err != nil {
+		return nil, err
+	}
+	var all []workflows.WantedFunds
+	for _, lacks := range lacking {
+		wanted := workflows.FundsAt(provider.Name(lacks.Rail))
+		wanted.Known = lacks.Known
+		if slices.ContainsFunc(known, func(s step.Step) bool { return s.Name == wanted.Step && s.Status == step.Skipped }) {
+			continue
+		}
+		if err := step.Open(ctx, r.pool, step.Step{WorkflowID: workflowID, Name: wanted.Step, Provider: wanted.Provider}); err != nil {
+			return nil, err
+		}
+		all = append(all, wanted)
+	}
+	return all, nil
 }
 
 // DecidePayoutRun carries out a person's decision on a run.
@@ -110,7 +139,7 @@ func asConflict(err error) error {
 // SweepPayouts has every payout looked at of which nothing was heard for too long, and every run, and
 // lets payees be paid whose payout takes long. After a crash it goes on from the slice it had reached.
 func (r *PayoutRuns) SweepPayouts(ctx context.Context) (workflows.SweepResult, error) {
-	var at sweep
+	at := sweep{Result: workflows.SweepResult{Found: map[string]int{}}}
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &at); err != nil {
 			return at.Result, err
@@ -124,29 +153,88 @@ func (r *PayoutRuns) SweepPayouts(ctx context.Context) (workflows.SweepResult, e
 	if at.Result.Runs, err = r.goOn(ctx); err != nil {
 		return at.Result, err
 	}
-	for {
-		ids, err := payout.ListUnseen(ctx, r.pool, at.After, payoutSlice)
-		if err != nil || len(ids) == 0 {
-			return at.Result, err
+	for _, slice := range []func(context.Context, *sweep) (done bool, err error){r.lookAtPayouts, r.lookAtBatches, r.formBatches, r.noteDelays} {
+		for done := false; !done; {
+			if done, err = slice(ctx, &at); err != nil {
+				return at.Result, err
+			}
+			activity.RecordHeartbeat(ctx, at)
 		}
-		if err := r.lookAt(ctx, ids); err != nil {
-			return at.Result, err
-		}
-		at.After = ids[len(ids)-1]
-		at.Result.Looked += len(ids)
-		activity.RecordHeartbeat(ctx, at)
 	}
+	if at.Result.SearchDue, err = payout.SearchDue(ctx, r.pool); err != nil {
+		return at.Result, err
+	}
+	for kind, n := range at.Result.Found {
+		r.meter.Found(ctx, kind, n)
+	}
+	return at.Result, nil
 }
 
 // sweep is how far a sweep is.
 type sweep struct {
-	After  string                `json:"after"`
-	Result workflows.SweepResult `json:"result"`
+	After      string                `json:"after"`
+	AfterBatch string                `json:"after_batch,omitempty"`
+	Result     workflows.SweepResult `json:"result"`
+}
+
+// SweepMeter counts what sweeps find. It must not block.
+type SweepMeter interface {
+	// Found counts payouts, or batches of them, of which nothing was heard for too long.
+	Found(ctx context.Context, kind string, n int)
+}
+
+func (r *PayoutRuns) lookAtPayouts(ctx context.Context, at *sweep) (done bool, err error) {
+	unseen, err := r.payouts.ListUnseen(ctx, at.After, payoutSlice)
+	if err != nil || len(unseen) == 0 {
+		return true, err
+	}
+	messages, ids := make([]outbox.Message, len(unseen)), make([]string, len(unseen))
+	for i, u := range unseen {
+		messages[i], ids[i] = workflows.LookAtPayout(u.ID, round()), u.ID
+		at.Result.Found[string(provider.Stripe)+"/"+string(u.State)]++
+	}
+	if err := errors.Join(r.handOver(ctx, messages), payout.MarkPlanned(ctx, r.pool, ids, nil)); err != nil {
+		return true, err
+	}
+	at.After = ids[len(ids)-1]
+	at.Result.Looked += len(ids)
+	return false, nil
+}
+
+func (r *PayoutRuns) lookAtBatches(ctx context.Context, at *sweep) (done bool, err error) {
+	unseen, err := r.payouts.ListUnseenBatches(ctx, at.AfterBatch, payoutSlice)
+	if err != nil || len(unseen) == 0 {
+		return true, err
+	}
+	messages, ids := make([]outbox.Message, len(unseen)), make([]string, len(unseen))
+	for i, u := range unseen {
+		messages[i], ids[i] = workflows.LookAtPayPalBatch(u.ID, round()), u.ID
+		at.Result.Found[string(provider.PayPal)+"/"+u.Kind]++
+	}
+	if err := errors.Join(r.handOver(ctx, messages), payout.MarkPlanned(ctx, r.pool, nil, ids)); err != nil {
+		return true, err
+	}
+	at.AfterBatch = ids[len(ids)-1]
+	at.Result.Batches += len(ids)
+	return false, nil
+}
+
+// formBatches sends payouts by PayPal on their way that are in no batch.
+func (r *PayoutRuns) formBatches(ctx context.Context, at *sweep) (done bool, err error) {
+	formed, err := r.payouts.FormLeftovers(ctx, payoutSlice)
+	at.Result.Formed += formed
+	return formed == 0, err
+}
+
+func (r *PayoutRuns) noteDelays(ctx context.Context, at *sweep) (done bool, err error) {
+	told, err := r.payouts.NoteDelays(ctx, payoutSlice)
+	at.Result.Delayed += told
+	return told == 0, err
 }
 
 // goOn has every run go on that should have ended by now, should nothing work on it any more.
 func (r *PayoutRuns) goOn(ctx context.Context) (runs int, err error) {
-	dates, err := payout.ListUnfinishedRuns(ctx, r.pool)
+	dates, err := r.payouts.ListUnfinishedRuns(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -155,14 +243,6 @@ func (r *PayoutRuns) goOn(ctx context.Context) (runs int, err error) {
 		messages[i] = workflows.TellPayoutRun(on, round())
 	}
 	return len(dates), r.handOver(ctx, messages)
-}
-
-func (r *PayoutRuns) lookAt(ctx context.Context, ids []string) error {
-	messages := make([]outbox.Message, len(ids))
-	for i, id := range ids {
-		messages[i] = workflows.LookAtPayout(id, round())
-	}
-	return r.handOver(ctx, messages)
 }
 
 // round names the sweep of this hour: what several of them find is looked at once.
@@ -181,44 +261,29 @@ func (r *PayoutRuns) handOver(ctx context.Context, messages []outbox.Message) er
 }
 
 // StripeFunds reads what the platform has at Stripe.
-type StripeFunds struct {
-	pool     *pgxpool.Pool
-	payouts  *payout.Store
-	client   *stripe.Client
-	attempts *attempts
-}
+type StripeFunds struct{ funds }
 
 // NewStripeFunds makes the activity. A nil client is a Stripe that is not configured.
 func NewStripeFunds(pool *pgxpool.Pool, payouts *payout.Store, client *stripe.Client, breaker *provider.Breaker, log *slog.Logger) *StripeFunds {
-	return &StripeFunds{pool: pool, payouts: payouts, client: client, attempts: newAttempts(pool, provider.Stripe, breaker, client != nil, log)}
+	return &StripeFunds{funds{
+		pool: pool, payouts: payouts, rail: payout.RailStripe,
+		attempts: newAttempts(pool, provider.Stripe, breaker, client != nil, log),
+		read: func(ctx context.Context) ([]money.Amount, error) {
+			has, err := client.GetBalance(ctx, "")
+			return fromStripeBalance(has, payouts.Policy()), err
+		},
+	}}
 }
 
-// ReadPlatformFunds reads what the platform has available at Stripe, which bounds what runs claim.
+// ReadPlatformFunds reads what the platform has available at Stripe.
 func (f *StripeFunds) ReadPlatformFunds(ctx context.Context, in workflows.FundsInput) error {
-	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
-	if err := step.Open(ctx, f.pool, step.Step{WorkflowID: workflowID, Name: in.Step, Provider: provider.Stripe}); err != nil {
-		return err
-	}
-	return f.attempts.try(ctx, in.Step, func(ctx context.Context) error {
-		asOf, err := payout.DatabaseTime(ctx, f.pool)
-		if err != nil {
-			return err
-		}
-		has, err := f.client.GetBalance(ctx, "")
-		if err != nil {
-			return err
-		}
-		if err := f.payouts.RecordFunds(ctx, payout.RailStripe, f.available(has), asOf); err != nil {
-			return err
-		}
-		return step.Finish(ctx, f.pool, workflowID, in.Step, step.Done)
-	})
+	return f.refresh(ctx, in)
 }
 
-// available is what there is of every currency that is paid out, also when that is nothing.
-func (f *StripeFunds) available(has stripe.Balance) []money.Amount {
+// fromStripeBalance is what there is of every currency that is paid out, also when that is nothing.
+func fromStripeBalance(has stripe.Balance, policy payout.Policy) []money.Amount {
 	var all []money.Amount
-	for currency := range f.payouts.Policy().Currencies {
+	for currency := range policy.Currencies {
 		all = append(all, money.New(has[string(currency)].Available, currency))
 	}
 	return all

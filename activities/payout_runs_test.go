@@ -21,7 +21,7 @@ import (
 func setupRuns(t *testing.T) payoutBundle {
 	t.Helper()
 	b := setupChecks(t, true, nothing)
-	runs := activities.NewPayoutRuns(b.pool, b.store)
+	runs := activities.NewPayoutRuns(b.pool, b.store, found{t})
 	b.register(workflows.ActivityAdvancePayoutRun, runs.AdvancePayoutRun)
 	b.register(workflows.ActivityDecidePayoutRun, runs.DecidePayoutRun)
 	b.register(workflows.ActivitySweepPayouts, runs.SweepPayouts)

@@ -46,10 +46,11 @@ type host struct {
 	onFatal       func(error) // called when a worker cannot go on
 }
 
-// meter counts reads of subscriptions, and what passes over all of them find.
+// meter counts reads of subscriptions, and what passes over all of them and sweeps over payouts find.
 type meter interface {
 	activities.SyncMeter
 	activities.DriftMeter
+	activities.SweepMeter
 }
 
 // workers makes a worker for each of the named queues.
@@ -109,7 +110,7 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityCountHealed, backfill.CountHealed)
 	w.RegisterWorkflowWithOptions(workflows.AccountCheck, workflow.RegisterOptions{Name: workflows.NameAccountCheck})
 	w.RegisterWorkflowWithOptions(workflows.PayoutSweep, workflow.RegisterOptions{Name: workflows.NamePayoutSweep})
-	runs := activities.NewPayoutRuns(h.pool, h.payouts)
+	runs := activities.NewPayoutRuns(h.pool, h.payouts, h.meter)
 	register(w, workflows.ActivityAdvancePayoutRun, runs.AdvancePayoutRun)
 	register(w, workflows.ActivityDecidePayoutRun, runs.DecidePayoutRun)
 	register(w, workflows.ActivitySweepPayouts, runs.SweepPayouts)
@@ -162,6 +163,10 @@ func (h host) payPalWorker(queue string) worker.Worker {
 	reads := activities.NewPayPalSubscriptions(
 		h.pool, h.subscriptions, h.paypal, h.breakers[provider.PayPal], h.turns(provider.PayPal), h.meter, h.log)
 	register(w, workflows.ActivityReadPayPalSubscriptions, reads.ReadPayPalSubscriptions)
+	funds := activities.NewPayPalFunds(h.pool, h.payouts, h.paypal, h.breakers[provider.PayPal], h.log)
+	register(w, workflows.ActivityReadPayPalFunds, funds.ReadPayPalFunds)
+	search := activities.NewPayPalSearch(h.pool, h.payouts, h.paypal, h.breakers[provider.PayPal], h.turns(provider.PayPal), h.log)
+	register(w, workflows.ActivitySearchPayPal, search.SearchPayPalTransactions)
 	var probe func(context.Context) error
 	if h.paypal != nil {
 		probe = h.paypal.Probe

@@ -45,6 +45,7 @@ const (
 	ActivityDecidePayoutRun   = "DecidePayoutRun"
 	ActivityReadPlatformFunds = "ReadPlatformFunds"
 	ActivityReadPayPalFunds   = "ReadPayPalFunds"
+	ActivitySearchPayPal      = "SearchPayPalTransactions"
 	ActivitySweepPayouts      = "SweepPayouts"
 	ActivityCheckAccount      = "CheckAccount"
 	ActivityWakePayouts       = "WakePayouts"
@@ -57,6 +58,7 @@ const (
 	ActivityReverseTransfer  = "ReverseTransfer"
 	ActivityCancelPayout     = "CancelPayout"
 	ActivityResolvePayout    = "ResolvePayout"
+	ActivityRecordDuplicate  = "RecordDuplicate"
 
 	ActivityPlanPayPalBatch   = "PlanPayPalBatch"
 	ActivitySendPayPalBatch   = "SendPayPalBatch"
@@ -375,6 +377,14 @@ type WantedFunds struct {
 	Known bool `json:"known,omitempty"`
 	// Forever says that the run waits for it as long as it takes.
 	Forever bool `json:"-"`
+}
+
+// FundsAt is the reading of what the platform has at a provider.
+func FundsAt(p provider.Name) WantedFunds {
+	if p == provider.PayPal {
+		return WantedFunds{Provider: p, Step: StepPayPalFunds}
+	}
+	return WantedFunds{Provider: p, Step: StepPlatformFunds}
 }
 
 // wantedFunds is what has to be known. An answer that does not say is from before payouts went through

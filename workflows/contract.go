@@ -85,6 +85,8 @@ const (
 	UpdateCancel  = "cancel"  // Payout, DecisionInput → PayoutResult: end it, if its money can still be kept back; PayPalPayoutBatch, ItemDecisionInput → PayPalBatchResult
 	UpdateResolve = "resolve" // Payout, DecisionInput → PayoutResult: end it as a person found out; PayPalPayoutBatch, ItemDecisionInput → PayPalBatchResult
 
+	UpdateRecordDuplicate = "record_duplicate" // Payout, DecisionInput → PayoutResult: its money has moved a second time
+
 	UpdateSyncNow = "sync_now" // SubscriptionSync, SyncNowInput → SyncResult: reads now; returns when all is read or the wait ends
 
 	SignalChanged        = "changed"         // SubscriptionSync and AccountCheck, no payload: what is known of the customer may be old
@@ -273,7 +275,8 @@ type PayoutInput struct {
 // DecisionInput is a person's decision on a payout. Why is kept in Postgres.
 type DecisionInput struct {
 	Actor string `json:"actor"` // the name of the key
-	// Outcome is paid or failed, to resolve a payout; paid needs the provider's id of what paid it.
+	// Outcome is paid or failed, to resolve a payout; paid needs the provider's id of what paid it. A
+	// second movement has an id and no outcome.
 	Outcome    string `json:"outcome,omitempty"`
 	ProviderID string `json:"provider_id,omitempty"`
 	// Force resolves a payout as failed although the provider does not bear it out.
@@ -316,6 +319,23 @@ type SweepResult struct {
 	Looked int `json:"looked"` // payouts that are looked at again
 	Lifted int `json:"lifted"` // payouts on their way for so long that the payee's next one does not wait
 	Runs   int `json:"runs"`   // runs that have not ended and go on, should nothing work on them any more
+
+	Batches int `json:"batches,omitempty"` // batches of payouts by PayPal that are looked at again
+	Formed  int `json:"formed,omitempty"`  // payouts by PayPal that were in no batch and were put into one
+	Delayed int `json:"delayed,omitempty"` // payees who were told that a payout takes longer than usual
+	// Found counts what was found by its kind: the provider, and how far it was, such as stripe/sending.
+	Found map[string]int `json:"found,omitempty"`
+	// SearchDue says that PayPal's movements are to be searched for payouts that came back, and
+	// Reversed what that has found.
+	SearchDue bool          `json:"search_due,omitempty"`
+	Reversed  *SearchResult `json:"reversed,omitempty"`
+}
+
+// SearchResult is what a search of PayPal's movements has found.
+type SearchResult struct {
+	Searched int `json:"searched"` // movements
+	Whole    int `json:"whole"`    // paid payouts that seem to have come back, and are looked at
+	Parts    int `json:"parts"`    // parts of some that were taken back
 }
 
 // PayoutWakeInput names the payouts that are told that a stop was lifted, and why they are.

@@ -32,6 +32,10 @@ const (
 	UnapprovedRun Kind = "unapproved_payout_run"
 	// PayoutFunds is money that the platform lacks to pay everybody.
 	PayoutFunds Kind = "payout_funds"
+	// LatePayout is a payout that should have gone on days ago.
+	LatePayout Kind = "late_payout"
+	// PartReversal is a part of a paid payout that PayPal took back.
+	PartReversal Kind = "payout_part_reversed"
 )
 
 // Item is one thing that waits. Fields that a kind does not have are empty.

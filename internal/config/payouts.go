@@ -28,6 +28,7 @@ type Payouts struct {
 	PayPalBatchSize   int               `name:"payout-paypal-batch-size" env:"HOLDFAST_PAYOUT_PAYPAL_BATCH_SIZE" default:"500" help:"How many payouts go to PayPal in one batch at most, up to 15000."`
 	DestinationWait   time.Duration     `name:"payout-destination-wait" env:"HOLDFAST_PAYOUT_DESTINATION_WAIT" default:"72h" help:"How long after a change of destination nothing is paid instantly."`
 	RefusalWait       time.Duration     `name:"payout-refusal-wait" env:"HOLDFAST_PAYOUT_REFUSAL_WAIT" default:"168h" help:"The same after an instant payout was refused."`
+	LookWithin        time.Duration     `name:"payout-look-within" env:"HOLDFAST_PAYOUT_LOOK_WITHIN" default:"24h" help:"For how long a payout that is under way stays unlooked-at at most."`
 	ApprovalAbove     map[string]string `name:"payout-approval-above" env:"HOLDFAST_PAYOUT_APPROVAL_ABOVE" mapsep:"," help:"A run that pays more than this waits for an operator's approval, by currency; a currency without one needs none."`
 	DefaultSchedule   string            `name:"payout-default-schedule" env:"HOLDFAST_PAYOUT_DEFAULT_SCHEDULE" default:"weekly" help:"For payees who chose none: daily, weekly, monthly or quarterly."`
 }
@@ -44,7 +45,7 @@ func (p Payouts) Policy() (payout.Policy, error) {
 		Currencies:        map[money.Currency]payout.Limits{},
 		InstantFeePercent: p.InstantFeePercent, PayPalFeePercent: p.PayPalFeePercent,
 		PayPalFeeWaived: p.PayPalFeeWaived, PayPalCostPercent: p.PayPalCostPercent, PayPalBatchSize: p.PayPalBatchSize,
-		DestinationWait: p.DestinationWait, RefusalWait: p.RefusalWait,
+		DestinationWait: p.DestinationWait, RefusalWait: p.RefusalWait, LookWithin: p.LookWithin,
 		ApprovalAbove: map[money.Currency]int64{}, DefaultSchedule: payout.Frequency(p.DefaultSchedule),
 	}
 	if err := cmp.Or(p.checkWaits(), p.checkBatchSize(), p.checkSchedule(), p.checkWaived(), p.readLimits(policy)); err != nil {
@@ -63,6 +64,9 @@ func (p Payouts) checkWaits() error {
 		if wait < 0 {
 			return fmt.Errorf("%s must not be below zero", variable)
 		}
+	}
+	if p.LookWithin < time.Hour { // the sweep comes every hour
+		return errors.New("HOLDFAST_PAYOUT_LOOK_WITHIN must be one hour or more")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 
 // Attention is something that waits for a person.
 type Attention struct {
-	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription,undelivered_change,held_payout,unapproved_payout_run,payout_funds"`
+	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription,undelivered_change,held_payout,unapproved_payout_run,payout_funds,late_payout,payout_part_reversed"`
 	CustomerID string    `json:"customer_id,omitempty"`
 	WorkflowID string    `json:"workflow_id,omitempty"`
 	Step       string    `json:"step,omitempty"`
@@ -59,7 +59,7 @@ func (a *API) routeAttention() {
 // attentionSources are where things that wait for a person come from.
 func attentionSources() []attention.Source {
 	return []attention.Source{
-		waitingSteps, doubleSubscriptions, strangersInAttention, undeliveredChanges, heldPayouts, unapprovedRuns, missingFunds,
+		waitingSteps, doubleSubscriptions, strangersInAttention, undeliveredChanges, heldPayouts, unapprovedRuns, missingFunds, latePayouts, partReversals,
 	}
 }
 

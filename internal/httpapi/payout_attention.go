@@ -56,8 +56,55 @@ func missingFunds(ctx context.Context, db postgres.DB, after attention.Cursor, l
 	for i, m := range missing {
 		items[i] = attention.Item{
 			Kind: attention.PayoutFunds, ID: m.ID, Since: m.Since, WorkflowID: workflows.PayoutRunID(m.RunDate), RunDate: m.RunDate.String(),
-			Provider: string(m.Rail),
-			Detail:   fmt.Sprintf("The platform lacks %s to pay %d payouts. Add it at the provider; the next run pays them.", m.Amount(), m.Payouts),
+			Provider: string(m.Rail), Detail: lack(m),
+		}
+	}
+	return items, nil
+}
+
+// lack says what a person can do about missing funds.
+func lack(m payout.Shortfall) string {
+	if !m.Known {
+		return fmt.Sprintf("It was never known what the platform has at this provider, so %d payouts that take %s wait. "+
+			"See that it is configured, answers, and lets us read the balance; the next run pays them.", m.Payouts, m.Amount())
+	}
+	return fmt.Sprintf("The platform lacks %s to pay %d payouts. Add it at the provider; the next run pays them.", m.Amount(), m.Payouts)
+}
+
+// latePayouts are the payouts that should have gone on days ago.
+func latePayouts(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
+	since, id := after.After(attention.LatePayout)
+	late, err := payout.ListLate(ctx, db, since, id, limit)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]attention.Item, len(late))
+	for i, l := range late {
+		items[i] = attention.Item{
+			Kind: attention.LatePayout, ID: l.ID, Since: l.Since, CustomerID: l.PayeeID, WorkflowID: workflows.PayoutID(l.ID),
+			PayoutID: l.ID, Provider: string(l.Method.Rail()),
+			Detail: fmt.Sprintf("This payout is %s for days longer than it should be. See at the provider what it waits for.", l.State),
+		}
+		if l.BatchID != "" {
+			items[i].WorkflowID = workflows.PayPalBatchID(l.BatchID)
+		}
+	}
+	return items, nil
+}
+
+// partReversals are the parts of paid payouts that PayPal took back lately.
+func partReversals(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
+	since, id := after.After(attention.PartReversal)
+	parts, err := payout.ListPartReversals(ctx, db, since, id, limit)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]attention.Item, len(parts))
+	for i, p := range parts {
+		items[i] = attention.Item{
+			Kind: attention.PartReversal, ID: p.ID, Since: p.Since, CustomerID: p.PayeeID, PayoutID: p.PayoutID,
+			Provider: string(payout.RailPayPal), Subject: p.ID,
+			Detail: fmt.Sprintf("PayPal took %s of this paid payout back, which is the payee's again and goes out with the next one. See at PayPal why; this is shown for two weeks.", p.Part()),
 		}
 	}
 	return items, nil

@@ -53,6 +53,7 @@ type Shortfall struct {
 	Currency money.Currency
 	Missing  int64 // in minor units: what is to be added
 	Payouts  int   // that wait for it
+	Known    bool  // it was known what there was; else everything is missing that the payouts take
 	Since    time.Time
 }
 
@@ -65,12 +66,57 @@ func (s Shortfall) Amount() money.Amount { return money.New(s.Missing, s.Currenc
 func ListShortfalls(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]Shortfall, error) {
 	rows, err := db.Query(ctx, `WITH missing AS (
 			SELECT to_char(run_date, 'YYYY-MM-DD') || '/' || rail || '/' || currency COLLATE "C" AS id,
-				run_date, rail, currency, missing, payouts, started_at AS since
+				run_date, rail, currency, missing, payouts, known, started_at AS since
 			FROM payout_shortfalls s JOIN payout_runs r ON r.date = s.run_date
 			WHERE NOT EXISTS (SELECT FROM payout_runs later WHERE later.date > s.run_date AND later.computed_at IS NOT NULL))
-		SELECT id, run_date, rail, currency, missing, payouts, since FROM missing
+		SELECT id, run_date, rail, currency, missing, payouts, known, since FROM missing
 		WHERE (since, id) > ($1, $2) ORDER BY since, id LIMIT $3`, since, id, limit)
 	return collect[Shortfall](rows, err, "what payout runs lack")
+}
+
+// LatePayout is a payout that should have gone on days ago.
+type LatePayout struct {
+	ID      string
+	PayeeID string
+	Method  Method
+	State   State
+	BatchID string    // of one by PayPal that is in a batch
+	Since   time.Time // by when it should have gone on
+}
+
+// ListLate lists the payouts that should have gone on more than three days ago, those that have waited
+// longest first and then by id: from the moment on, and at that very moment those behind the id. Those
+// that are held are listed by ListHeld, and what waits to be claimed waits for the payee.
+func ListLate(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]LatePayout, error) {
+	rows, err := db.Query(ctx, `WITH late AS (
+			SELECT id COLLATE "C" AS id, payee_id, method, state, coalesce(batch_id, '') AS batch_id, `+expected+` AS since
+			FROM payouts p WHERE state IN ('planned', 'sending', 'in_transit'))
+		SELECT id, payee_id, method, state, batch_id, since FROM late
+		WHERE since < now() - interval '3 days' AND (since, id) > ($1, $2) ORDER BY since, id LIMIT $3`, since, id, limit)
+	return collect[LatePayout](rows, err, "payouts that are late")
+}
+
+// PartReversal is a part of a paid payout that PayPal took back.
+type PartReversal struct {
+	ID       string // of PayPal's transaction
+	PayoutID string
+	PayeeID  string
+	Amount   int64
+	Currency money.Currency
+	Since    time.Time
+}
+
+// Part is what was taken back.
+func (r PartReversal) Part() money.Amount { return money.New(r.Amount, r.Currency) }
+
+// ListPartReversals lists the parts that were found to be taken back in the last two weeks, oldest first
+// and then by id: from the moment on, and at that very moment those behind the id.
+func ListPartReversals(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]PartReversal, error) {
+	rows, err := db.Query(ctx, `SELECT r.transaction_id AS id, r.payout_id, p.payee_id, r.amount, r.currency, r.found_at AS since
+		FROM paypal_reversals r JOIN payouts p ON p.id = r.payout_id
+		WHERE r.found_at > now() - interval '14 days' AND (r.found_at, r.transaction_id COLLATE "C") > ($1, $2)
+		ORDER BY r.found_at, r.transaction_id COLLATE "C" LIMIT $3`, since, id, limit)
+	return collect[PartReversal](rows, err, "parts of payouts that were taken back")
 }
 
 func collect[T any](rows pgx.Rows, err error, what string) ([]T, error) {

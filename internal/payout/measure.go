@@ -22,6 +22,8 @@ type Measured struct {
 	LastRun date.Date // of the newest run; zero when there was none
 	Runs    map[RunState]int
 	Forced  int // that were resolved by force within a day
+	// Unlooked is how long the open payout has not been looked at that has not been for longest.
+	Unlooked time.Duration
 }
 
 // Open are the payouts of one state and currency that have not ended.
@@ -78,7 +80,8 @@ func (s *Store) measureMissing(ctx context.Context, m *Measured) error {
 	rows, err := s.pool.Query(ctx, `SELECT rail, currency, coalesce(missing, 0) AS missing
 		FROM (SELECT rail, currency, missing FROM payout_shortfalls
 			WHERE run_date = (SELECT max(date) FROM payout_runs WHERE computed_at IS NOT NULL)) AS lacked
-		FULL JOIN (SELECT 'stripe' AS rail, currency FROM unnest($1::text[]) AS currency) AS wanted USING (rail, currency)
+		FULL JOIN (SELECT rail, currency FROM unnest($1::text[]) AS currency, unnest(ARRAY['stripe', 'paypal']) AS rail
+			WHERE rail = 'stripe' OR currency = 'usd') AS wanted USING (rail, currency)
 		ORDER BY rail, currency`, s.currencies())
 	m.Missing, err = collect[Lack](rows, err, "what runs lack")
 	return err
@@ -105,8 +108,12 @@ func (s *Store) measureRuns(ctx context.Context, m *Measured) error {
 
 func (s *Store) measureRest(ctx context.Context, m *Measured) error {
 	err := s.pool.QueryRow(ctx, `SELECT now(), (SELECT enabled FROM payout_switch), (SELECT max(date) FROM payout_runs),
-			(SELECT count(*) FROM operator_actions WHERE action = $1 AND at > now() - interval '1 day')`, resolvedByForce).
-		Scan(&m.At, &m.Enabled, &m.LastRun, &m.Forced)
+			(SELECT count(*) FROM operator_actions WHERE action = $1 AND at > now() - interval '1 day'),
+			-- What waits for its run is seen with the run; of what is held at Stripe there is nothing to look up before a person decides.
+			(SELECT coalesce(max(now() - greatest(p.state_since, p.checked_at, b.checked_at)), '0') FROM payouts p LEFT JOIN paypal_batches b ON b.id = p.batch_id
+				WHERE p.state IN ('sending', 'in_transit', 'unclaimed') OR p.state = 'planned' AND p.handed_at IS NOT NULL
+					OR p.state = 'held' AND b.id IS NOT NULL)`, resolvedByForce).
+		Scan(&m.At, &m.Enabled, &m.LastRun, &m.Forced, &m.Unlooked)
 	if err != nil {
 		return fmt.Errorf("read the payouts' switch and the newest run: %w", err)
 	}

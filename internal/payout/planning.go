@@ -88,16 +88,17 @@ func (p planning) look(ctx context.Context) (Slice, error) {
 	if err != nil {
 		return Slice{}, err
 	}
-	var payees []string
+	var payees, rails []string
 	var due []date.Date
 	for id, d := range decisions {
 		if len(d.Payouts) > 0 {
-			payees, due = append(payees, id), append(due, d.Payouts[0].DueDate)
+			first := d.Payouts[0]
+			payees, rails, due = append(payees, id), append(rails, string(first.Method.Rail())), append(due, first.DueDate)
 			delete(decisions, id)
 		}
 	}
-	_, err = p.tx.Exec(ctx, `INSERT INTO payout_candidates (run_date, due_date, payee_id)
-		SELECT $1, due, payee FROM unnest($2::date[], $3::text[]) AS candidates (due, payee)`, p.run.Date, due, payees)
+	_, err = p.tx.Exec(ctx, `INSERT INTO payout_candidates (run_date, due_date, payee_id, rail)
+		SELECT $1, due, payee, rail FROM unnest($2::date[], $3::text[], $4::text[]) AS candidates (due, payee, rail)`, p.run.Date, due, payees, rails)
 	if err != nil {
 		return Slice{}, fmt.Errorf("keep the candidates: %w", err)
 	}
@@ -210,7 +211,8 @@ func (p planning) bound(ctx context.Context, decisions map[string]Decision) (uns
 		if err != nil {
 			return nil, err
 		}
-		available := money.New(max(left[of], 0), of.currency)
+		has, known := left[of]
+		available := money.New(max(has, 0), of.currency)
 		if short {
 			available.Minor = 0
 		}
@@ -224,7 +226,7 @@ func (p planning) bound(ctx context.Context, decisions map[string]Decision) (uns
 		for _, n := range wanted[served:] {
 			unserved = append(unserved, n.PayeeID)
 		}
-		if err := p.keepShortfall(ctx, of, missing, len(wanted)-served); err != nil {
+		if err := p.keepShortfall(ctx, of, known, missing, len(wanted)-served); err != nil {
 			return nil, err
 		}
 	}
@@ -275,13 +277,13 @@ func (p planning) take(ctx context.Context, of purse, served []Need) error {
 	return claimFunds(ctx, p.tx, of, total)
 }
 
-func (p planning) keepShortfall(ctx context.Context, of purse, missing money.Amount, payouts int) error {
+func (p planning) keepShortfall(ctx context.Context, of purse, known bool, missing money.Amount, payouts int) error {
 	if payouts == 0 {
 		return nil
 	}
-	_, err := p.tx.Exec(ctx, `INSERT INTO payout_shortfalls AS s (run_date, rail, currency, missing, payouts) VALUES ($1, $2, $3, $4, $5)
+	_, err := p.tx.Exec(ctx, `INSERT INTO payout_shortfalls AS s (run_date, rail, currency, missing, payouts, known) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (run_date, rail, currency) DO UPDATE SET missing = s.missing + excluded.missing, payouts = s.payouts + excluded.payouts`,
-		p.run.Date, string(of.rail), string(of.currency), missing.Minor, payouts)
+		p.run.Date, string(of.rail), string(of.currency), missing.Minor, payouts, known)
 	if err != nil {
 		return fmt.Errorf("keep what is missing: %w", err)
 	}

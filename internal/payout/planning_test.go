@@ -347,7 +347,7 @@ func TestTheSweepFindsWhatNobodyMoves(t *testing.T) {
 	id := b.one(t)
 	stuck := func() bool {
 		t.Helper()
-		found, err := payout.ListUnseen(t.Context(), b.pool, "", 10)
+		found, err := b.store.ListUnseen(t.Context(), "", 10)
 		require.NoError(t, err)
 		return len(found) == 1
 	}

@@ -26,6 +26,8 @@ type Policy struct {
 	DestinationWait time.Duration // how long after a change of destination nothing is paid instantly
 	RefusalWait     time.Duration // the same after an instant payout was refused: StripeDestination.InstantRefusedUntil comes from it
 
+	LookWithin time.Duration // for which no payout that is under way stays unlooked-at
+
 	DefaultSchedule Frequency                // of payees who chose none; empty: weekly
 	ApprovalAbove   map[money.Currency]int64 // gross; a run that pays more waits for an operator, in a currency without one never
 }
@@ -45,7 +47,7 @@ func DefaultPolicy() Policy {
 			"usd": {Minimum: 10_00, InstantMinimum: 1_00, InstantCap: 9_999_00, PayPalCap: 20_000_00},
 		},
 		InstantFeePercent: 3, PayPalFeePercent: 2, PayPalFeeWaived: []string{"BR", "IN"}, PayPalCostPercent: 2, PayPalBatchSize: 500,
-		DestinationWait: 72 * time.Hour, RefusalWait: 7 * 24 * time.Hour, DefaultSchedule: Weekly,
+		DestinationWait: 72 * time.Hour, RefusalWait: 7 * 24 * time.Hour, LookWithin: 24 * time.Hour, DefaultSchedule: Weekly,
 	}
 }
 

@@ -118,9 +118,9 @@ func (w *Webhooks) Webhook(ctx context.Context, p provider.Name, outcome string)
 	w.taken.Add(ctx, 1, ofProvider(p, outcome))
 }
 
-// Sync counts reads of customers' subscriptions, and what passes find: it is an activities.SyncMeter
-// and an activities.DriftMeter.
-type Sync struct{ reads, drift metric.Int64Counter }
+// Sync counts reads of customers' subscriptions, and what passes and sweeps find: it is an
+// activities.SyncMeter, an activities.DriftMeter and an activities.SweepMeter.
+type Sync struct{ reads, drift, found metric.Int64Counter }
 
 func newSync(ctx context.Context, meter metric.Meter) (*Sync, error) {
 	reads, reading := meter.Int64Counter("holdfast_subscription_reads",
@@ -129,7 +129,9 @@ func newSync(ctx context.Context, meter metric.Meter) (*Sync, error) {
 	drift, drifting := meter.Int64Counter("holdfast_subscription_drift",
 		metric.WithDescription("Customers whom a pass held against a provider's list (compared), of whom it told something else (differing), "+
 			"and whose read, made because of a pass, found a difference (healed)."))
-	if err := errors.Join(reading, drifting); err != nil {
+	found, finding := meter.Int64Counter("holdfast_payouts_swept",
+		metric.WithDescription("Payouts at Stripe, and batches of them at PayPal, that a sweep had looked at because nothing was heard of them for too long, by kind."))
+	if err := errors.Join(reading, drifting, finding); err != nil {
 		return nil, err
 	}
 	for _, p := range providers() {
@@ -137,7 +139,7 @@ func newSync(ctx context.Context, meter metric.Meter) (*Sync, error) {
 			drift.Add(ctx, 0, ofProvider(p, outcome)) // or the first ones would raise no rate
 		}
 	}
-	return &Sync{reads: reads, drift: drift}, nil
+	return &Sync{reads: reads, drift: drift, found: found}, nil
 }
 
 const outcomeHealed = "healed"
@@ -152,6 +154,11 @@ func (s *Sync) Read(ctx context.Context, p provider.Name, outcome string) {
 	if outcome == outcomeHealed {
 		s.drift.Add(ctx, 1, ofProvider(p, outcome))
 	}
+}
+
+// Found counts what a sweep found of a kind, such as stripe/sending.
+func (s *Sync) Found(ctx context.Context, kind string, n int) {
+	s.found.Add(ctx, int64(n), metric.WithAttributes(attribute.String("kind", kind)))
 }
 
 // Compared counts the customers on a page, and those among them who differed.

@@ -14,8 +14,8 @@ import (
 
 // payoutGauges are what is shown of payouts.
 type payoutGauges struct {
-	open, late, enabled, runs, forced metric.Int64ObservableGauge
-	oldest, missing, lastRun          metric.Float64ObservableGauge
+	open, late, enabled, runs, forced  metric.Int64ObservableGauge
+	oldest, missing, lastRun, unlooked metric.Float64ObservableGauge
 }
 
 // WatchPayouts shows how payouts, runs and the platform's funds stand, from what payout.Store.Measure
@@ -31,14 +31,14 @@ func (t *Telemetry) WatchPayouts(read func(context.Context) (payout.Measured, er
 			g.observe(o, m)
 		}
 		return nil
-	}, g.open, g.late, g.enabled, g.runs, g.forced, g.oldest, g.missing, g.lastRun)
+	}, g.open, g.late, g.enabled, g.runs, g.forced, g.oldest, g.missing, g.lastRun, g.unlooked)
 	return err
 }
 
 func newPayoutGauges(meter metric.Meter) (payoutGauges, error) {
 	var (
 		g    payoutGauges
-		errs [8]error
+		errs [9]error
 	)
 	g.open, errs[0] = meter.Int64ObservableGauge("holdfast_payouts_open",
 		metric.WithDescription("Payouts that have not ended, by state and currency."))
@@ -56,6 +56,8 @@ func newPayoutGauges(meter metric.Meter) (payoutGauges, error) {
 		metric.WithDescription("Runs that have not ended, by state."))
 	g.forced, errs[7] = meter.Int64ObservableGauge("holdfast_payouts_forced",
 		metric.WithDescription("Payouts that an operator has resolved by force within a day."))
+	g.unlooked, errs[8] = meter.Float64ObservableGauge("holdfast_payouts_unlooked_age", metric.WithUnit("s"),
+		metric.WithDescription("For how long the payout under way has not been looked at that has not been for longest; 0 when there is none."))
 	return g, errors.Join(errs[:]...)
 }
 
@@ -83,6 +85,7 @@ func (g payoutGauges) observe(o metric.Observer, m payout.Measured) {
 	}
 	o.ObserveInt64(g.enabled, enabled)
 	o.ObserveInt64(g.forced, int64(m.Forced))
+	o.ObserveFloat64(g.unlooked, m.Unlooked.Seconds())
 	if !m.LastRun.IsZero() {
 		o.ObserveFloat64(g.lastRun, m.At.Sub(m.LastRun.Time()).Seconds())
 	}

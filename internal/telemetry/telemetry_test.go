@@ -201,7 +201,7 @@ func TestPayouts(t *testing.T) {
 				{State: payout.Held, Currency: "usd", Oldest: at},
 			},
 			Missing: []payout.Lack{{Rail: payout.RailStripe, Currency: "usd", Missing: 123_45}, {Rail: payout.RailStripe, Currency: "jpy", Missing: 700}},
-			LastRun: date.Of(at), Runs: map[payout.RunState]int{payout.RunPaused: 1}, Forced: 3,
+			LastRun: date.Of(at), Runs: map[payout.RunState]int{payout.RunPaused: 1}, Forced: 3, Unlooked: 2 * time.Hour,
 		}, nil
 	}))
 
@@ -214,6 +214,7 @@ func TestPayouts(t *testing.T) {
 	require.Equal(t, "700", got[`holdfast_payout_funds_missing{currency="jpy",provider="stripe"}`])
 	require.Equal(t, "0", got["holdfast_payouts_enabled"])
 	require.Equal(t, "3", got["holdfast_payouts_forced"])
+	require.Equal(t, "7200", got["holdfast_payouts_unlooked_age_seconds"])
 	require.Equal(t, "1", got[`holdfast_payout_runs_open{state="paused"}`])
 	require.Equal(t, "34200", got["holdfast_payout_last_run_age_seconds"])
 }
@@ -407,6 +408,7 @@ func everything(t *testing.T, tel *telemetry.Telemetry) {
 	tel.Outbox.Delivered(t.Context(), 1)
 	tel.Outbox.Failed(t.Context(), 1)
 	tel.Sync.Read(t.Context(), provider.Stripe, "stored")
+	tel.Sync.Found(t.Context(), "stripe/sending", 1)
 	require.NoError(t, tel.WatchSteps(func(context.Context) ([]step.Waiting, error) { return nil, nil }))
 	require.NoError(t, tel.WatchOutbox(func(context.Context) (outbox.Backlog, error) { return outbox.Backlog{}, nil }))
 	require.NoError(t, tel.WatchSyncs(func(context.Context) ([]subscription.Backlog, error) { return nil, nil }))

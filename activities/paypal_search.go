@@ -1,0 +1,165 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/outbox"
+	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
+	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/provider/paypal"
+	"github.com/holdfast/holdfast/workflows"
+	"github.com/jackc/pgx/v5"
+)
+
+// PayPalSearch searches PayPal's movements for payouts that were taken back after they were paid.
+type PayPalSearch struct {
+	pool     *pgxpool.Pool
+	payouts  *payout.Store
+	client   *paypal.Client
+	attempts *attempts
+	pages    waiter
+}
+
+// NewPayPalSearch makes the activity. A nil client is a PayPal that is not configured; pages is the
+// limiter of this process for all pages but the first.
+func NewPayPalSearch(pool *pgxpool.Pool, payouts *payout.Store, client *paypal.Client, breaker *provider.Breaker, pages waiter, log *slog.Logger) *PayPalSearch {
+	return &PayPalSearch{
+		pool: pool, payouts: payouts, client: client, pages: pages,
+		attempts: newAttempts(pool, provider.PayPal, breaker, client != nil, log),
+	}
+}
+
+const (
+	searchWindow = 31 * 24 * time.Hour // the most that PayPal searches at once
+	leastWindow  = time.Minute         // shorter ones would not end
+)
+
+// SearchPayPalTransactions searches from where the last search ended, less a few days, up to now, and
+// keeps after each stretch of time how far it is.
+func (s *PayPalSearch) SearchPayPalTransactions(ctx context.Context) (result workflows.SearchResult, err error) {
+	err = s.attempts.try(ctx, "", func(ctx context.Context) error {
+		from, err := payout.SearchFrom(ctx, s.pool)
+		if err != nil || from.IsZero() {
+			return err
+		}
+		now, err := payout.DatabaseTime(ctx, s.pool)
+		if err != nil {
+			return err
+		}
+		for length := searchWindow; from.Before(now); {
+			to := from.Add(length)
+			if to.After(now) {
+				to = now
+			}
+			found, err := s.search(ctx, from, to)
+			if failure, ok := errors.AsType[*provider.Failure](err); ok && failure.Code == paypal.CodeSearchTooLarge && length > leastWindow {
+				length /= 2
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := s.take(ctx, found, &result); err != nil {
+				return err
+			}
+			if err := payout.Searched(ctx, s.pool, found.until, to.Equal(now)); err != nil {
+				return err
+			}
+			from = to
+		}
+		return nil
+	})
+	return result, err
+}
+
+// searched is what a stretch of time holds.
+type searched struct {
+	movements int
+	taken     []payout.TakenBack
+	// until is up to when nothing can come to it any more, as far as PayPal tells.
+	until time.Time
+}
+
+func (s *PayPalSearch) search(ctx context.Context, from, to time.Time) (searched, error) {
+	found := searched{until: to}
+	for page, pages := 1, 1; page <= pages; page++ {
+		if err := s.pages.Wait(ctx); err != nil {
+			return found, err
+		}
+		listed, err := s.client.SearchTransactions(ctx, from, to, page)
+		if err != nil {
+			return found, err
+		}
+		pages = listed.TotalPages
+		found.movements += len(listed.Transactions)
+		if at := listed.RefreshedAt; !at.IsZero() && at.Before(found.until) {
+			found.until = at
+		}
+		for _, t := range listed.Transactions {
+			found.add(t)
+		}
+	}
+	return found, nil
+}
+
+// pending and succeeded are how PayPal says that a movement is to come, and that it has.
+const (
+	pending   = "P"
+	succeeded = "S"
+)
+
+// takesBack are the events by which PayPal tells that a payment, or a payout of many, was reversed or
+// refunded. Other movements may name the same payout, such as one that gives its fee back.
+var takesBack = []string{"T1106", "T1107", "T1114", "T1115"}
+
+// add keeps a movement that brings money back. One that is still to come is looked for again.
+func (f *searched) add(t paypal.Transaction) {
+	amount, err := money.Parse(t.Value, money.Currency(strings.ToLower(t.Currency)))
+	if err != nil || amount.Sign() <= 0 || t.ReferenceID == "" || !slices.Contains(takesBack, t.EventCode) {
+		return
+	}
+	switch t.Status {
+	case pending:
+		if !t.InitiatedAt.IsZero() && t.InitiatedAt.Before(f.until) {
+			f.until = t.InitiatedAt
+		}
+	case succeeded:
+		f.taken = append(f.taken, payout.TakenBack{TransactionID: t.ID, Of: t.ReferenceID, Amount: amount})
+	}
+}
+
+// take has payouts looked at that came back whole, and records of the others what was taken back.
+func (s *PayPalSearch) take(ctx context.Context, found searched, result *workflows.SearchResult) error {
+	result.Searched += found.movements
+	reversals, err := payout.FindReversals(ctx, s.pool, found.taken)
+	if err != nil {
+		return err
+	}
+	for _, r := range reversals {
+		if r.Whole {
+			err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+				return outbox.Add(ctx, tx, workflows.LookAtPayPalBatch(r.BatchID, "reversed/"+r.TransactionID))
+			})
+			result.Whole++
+		} else {
+			var isNew bool
+			isNew, err = s.payouts.TakePartBack(ctx, r)
+			if isNew {
+				result.Parts++
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

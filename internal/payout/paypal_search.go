@@ -1,0 +1,128 @@
+package payout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/postgres"
+)
+
+// What PayPal takes back of a payout that was paid is found by a daily search of its movements, each of
+// which may name the one that it takes back. A search looks again at the days before: PayPal tells late.
+
+const (
+	searchEvery   = 24 * time.Hour
+	searchOverlap = 3 * 24 * time.Hour
+)
+
+// SearchDue says that PayPal's movements are to be searched: something was paid there, and the last
+// search is a day ago.
+func SearchDue(ctx context.Context, db postgres.DB) (due bool, err error) {
+	err = db.QueryRow(ctx, `SELECT coalesce(searched_at < now() - $1::interval, true)
+			AND EXISTS (SELECT FROM paypal_batch_items WHERE transaction_id IS NOT NULL) FROM paypal_search`, searchEvery).Scan(&due)
+	if err != nil {
+		return false, fmt.Errorf("see whether PayPal's movements are to be searched: %w", err)
+	}
+	return due, nil
+}
+
+// SearchFrom is from when on PayPal's movements are to be searched: some days before the last search's
+// end, and at first since the first payout was sent there. It is zero when none was.
+func SearchFrom(ctx context.Context, db postgres.DB) (from time.Time, err error) {
+	var at *time.Time
+	err = db.QueryRow(ctx, `SELECT coalesce(searched_until, (SELECT min(sent_at) FROM paypal_batches)) - $1::interval FROM paypal_search`, searchOverlap).Scan(&at)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("see from when on PayPal's movements are to be searched: %w", err)
+	}
+	if at == nil {
+		return time.Time{}, nil
+	}
+	return *at, nil
+}
+
+// Searched records up to when PayPal's movements were searched, and whether that was the end.
+func Searched(ctx context.Context, db postgres.DB, until time.Time, ended bool) error {
+	_, err := db.Exec(ctx, `UPDATE paypal_search SET searched_until = greatest(searched_until, $1),
+		searched_at = CASE WHEN $2 THEN now() ELSE searched_at END`, until, ended)
+	if err != nil {
+		return fmt.Errorf("record how far PayPal's movements were searched: %w", err)
+	}
+	return nil
+}
+
+// TakenBack is a movement at PayPal that takes back another one, or a part of it.
+type TakenBack struct {
+	TransactionID string
+	Of            string // the movement that it takes back
+	Amount        money.Amount
+}
+
+// Reversal is a paid payout of which something was taken back.
+type Reversal struct {
+	TakenBack
+
+	PayoutID string
+	BatchID  string
+	Whole    bool // as much as was paid: its item is to be read
+}
+
+// FindReversals gives those of the movements that take back payouts which are paid here.
+func FindReversals(ctx context.Context, db postgres.DB, all []TakenBack) ([]Reversal, error) {
+	byOriginal := map[string][]TakenBack{}
+	var of []string
+	for _, t := range all {
+		if _, known := byOriginal[t.Of]; !known {
+			of = append(of, t.Of)
+		}
+		byOriginal[t.Of] = append(byOriginal[t.Of], t)
+	}
+	rows, err := db.Query(ctx, `SELECT i.transaction_id, i.payout_id, i.batch_id, i.amount, i.currency FROM paypal_batch_items i
+			JOIN payouts p ON p.id = i.payout_id AND p.state = 'paid' AND p.batch_id = i.batch_id
+		WHERE i.transaction_id = ANY ($1) ORDER BY i.batch_id, i.payout_id`, of)
+	if err != nil {
+		return nil, fmt.Errorf("find the payouts that %d movements take back: %w", len(all), err)
+	}
+	var (
+		original string
+		found    []Reversal
+		r        Reversal
+		paid     money.Amount
+	)
+	_, err = pgx.ForEachRow(rows, []any{&original, &r.PayoutID, &r.BatchID, &paid.Minor, &paid.Currency}, func() error {
+		for _, taken := range byOriginal[original] {
+			r.TakenBack = taken
+			r.Whole = taken.Amount.Currency != paid.Currency || taken.Amount.Minor >= paid.Minor
+			found = append(found, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find the payouts that %d movements take back: %w", len(all), err)
+	}
+	return found, nil
+}
+
+// TakePartBack records that PayPal took a part of a paid payout back, once for each movement, and has
+// people see it. It tells whether this is new.
+func (s *Store) TakePartBack(ctx context.Context, r Reversal) (isNew bool, err error) {
+	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `INSERT INTO paypal_reversals (transaction_id, payout_id, amount, currency) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (transaction_id) DO NOTHING`, r.TransactionID, r.PayoutID, r.Amount.Minor, string(r.Amount.Currency))
+		if err != nil {
+			return fmt.Errorf("payout %s: keep that %s was taken back: %w", r.PayoutID, r.Amount, err)
+		}
+		if isNew = tag.RowsAffected() == 1; !isNew {
+			return nil
+		}
+		return s.PartlyReversed(ctx, tx, r.PayoutID, r.Amount, r.TransactionID)
+	})
+	if errors.Is(err, ErrState) { // it is paid no more, which says all
+		return false, nil
+	}
+	return isNew, err
+}
