@@ -19,7 +19,6 @@ import (
 // Reasons of the states of batches and their members.
 const (
 	reasonRefused = "batch_refused"
-	reasonDenied  = "batch_denied"
 	reasonMissing = "item_missing"
 )
 
@@ -74,35 +73,53 @@ func (s *Store) BatchRefused(ctx context.Context, tx pgx.Tx, id string, bad map[
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(members, byID)
-	var (
-		after aftermath
-		good  []string
-	)
+	if len(members) == 1 {
+		bad = map[string]Failure{members[0].ID: only(members[0], bad)}
+	}
+	good := goodOf(members, bad)
+	ending := BatchSplit
+	if len(good) == 0 {
+		ending = BatchEnded
+	}
+	if err := b.end(ctx, tx, ending, reasonRefused); err != nil {
+		return err
+	}
+	var after aftermath
 	for _, p := range members {
 		f, isBad := bad[p.ID]
-		if !isBad && len(members) == 1 {
-			f, isBad = Failure{Class: "rejected", Code: reasonRefused, Message: "PayPal refused the payout."}, true
-		}
 		if !isBad {
-			good = append(good, p.ID)
 			continue
 		}
 		if err := s.fail(ctx, tx, p, Failed, f, &after); err != nil {
 			return err
 		}
 	}
-	ending := BatchEnded
 	for part := range slices.Chunk(good, partSize(len(good), len(members))) {
-		ending = BatchSplit
 		if err := s.formBatch(ctx, tx, batchKind{b.RunDate, b.Currency}, id, part); err != nil {
 			return err
 		}
 	}
-	if err := b.end(ctx, tx, ending, reasonRefused); err != nil {
-		return err
-	}
 	return s.say(ctx, tx, &after)
+}
+
+// only is why the only member of a batch was refused.
+func only(p Payout, bad map[string]Failure) Failure {
+	if f, named := bad[p.ID]; named {
+		return f
+	}
+	return Failure{Class: "rejected", Code: reasonRefused, Message: "PayPal refused the payout."}
+}
+
+// goodOf gives the ids of those that are not bad, in their order.
+func goodOf(members []Payout, bad map[string]Failure) []string {
+	var good []string
+	for _, p := range members {
+		if _, isBad := bad[p.ID]; !isBad {
+			good = append(good, p.ID)
+		}
+	}
+	slices.Sort(good)
+	return good
 }
 
 // partSize is the size of the batches in which the good of a refused batch go on: when all are good, of
@@ -114,37 +131,30 @@ func partSize(good, members int) int {
 	return max(good, 1)
 }
 
-func byID(a, b Payout) int {
-	if a.ID < b.ID {
-		return -1
-	}
-	return 1
-}
-
 // BatchUnfunded records that PayPal did not take the batch, or denied it, since the platform's balance
 // there does not reach for it. Nothing has moved: it waits to be sent again. The payees have a note, and
-// what the batch needs is among the shortfalls until it is sent or ends. It is ErrState when PayPal has
-// taken an item of it.
+// what the batch needs is among the shortfalls until it is sent or ends. When anything else is known of a
+// member, the same batch cannot go again: what of it is under way is canceled and released.
 func (s *Store) BatchUnfunded(ctx context.Context, tx pgx.Tx, id, because string) error {
 	b, err := LockBatch(ctx, tx, id)
 	switch {
 	case err != nil:
 		return err
-	case b.State == BatchSending && b.UnfundedSince != nil:
+	case b.State == BatchEnded || b.State == BatchSending && b.UnfundedSince != nil:
 		return nil
-	case b.State != BatchSending && b.State != BatchSent:
+	case b.State != BatchSending && b.PayPalBatchID == "":
 		return b.refuse("wait for funds")
 	}
-	members, err := lockMembers(ctx, tx, id, nil, Sending, InTransit, Unclaimed, Held, Paid)
+	members, err := lockMembers(ctx, tx, id, nil, States()...)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(members, func(p Payout) bool { return p.State != Sending }) {
+		return s.giveUp(ctx, tx, b, members, Canceled, unfunded())
 	}
 	need := money.Zero(b.Currency)
 	var after aftermath
 	for _, p := range members {
-		if p.State != Sending {
-			return b.refuse("wait for funds: payout " + p.ID + " of it is " + string(p.State))
-		}
 		one, err := NeedFor([]Plan{p.Plan}, b.Currency, s.policy)
 		if err != nil {
 			return err
@@ -180,14 +190,39 @@ func (s *Store) BatchEndsUnfunded(ctx context.Context, tx pgx.Tx, id string) err
 	if err != nil {
 		return err
 	}
-	var after aftermath
-	f := Failure{Class: "rejected", Code: string(BecauseFunding), Message: BecauseFunding.Sentence()}
+	if err := b.end(ctx, tx, BatchEnded, string(BecauseFunding)); err != nil {
+		return err
+	}
+	return s.giveUp(ctx, tx, b, members, Canceled, unfunded())
+}
+
+func unfunded() Failure {
+	return Failure{Class: "rejected", Code: string(BecauseFunding), Message: BecauseFunding.Sentence()}
+}
+
+// giveUp ends those members of a batch that are under way, of which PayPal is known to send nothing. What
+// a person is to look into stays held.
+func (s *Store) giveUp(ctx context.Context, tx pgx.Tx, b Batch, members []Payout, to State, f Failure) error {
+	var (
+		after aftermath
+		ended []string
+	)
 	for _, p := range members {
-		if err := s.fail(ctx, tx, p, Canceled, f, &after); err != nil {
+		if !slices.Contains([]State{Sending, InTransit, Unclaimed, Held}, p.State) || p.waitsForPerson() {
+			continue
+		}
+		if err := s.fail(ctx, tx, p, to, f, &after); err != nil {
 			return err
 		}
+		ended = append(ended, p.ID)
 	}
-	if err := b.end(ctx, tx, BatchEnded, string(BecauseFunding)); err != nil {
+	// An answer from before tells nothing new any more. Of what was never seen any answer is news.
+	_, err := tx.Exec(ctx, `UPDATE paypal_batch_items SET transaction_status = $3
+		WHERE batch_id = $1 AND payout_id = ANY ($2) AND transaction_status <> ''`, b.ID, ended, ItemDenied)
+	if err != nil {
+		return fmt.Errorf("batch %s: record that nothing of it is sent: %w", b.ID, err)
+	}
+	if err := settle(ctx, tx, b.ID, f.Code); err != nil {
 		return err
 	}
 	return s.say(ctx, tx, &after)
@@ -203,26 +238,14 @@ func (s *Store) BatchDenied(ctx context.Context, tx pgx.Tx, id string, f Failure
 		return err
 	case b.State == BatchEnded:
 		return nil
-	case b.State != BatchSending && b.State != BatchSent && b.State != BatchHeld:
-		return b.refuse("be denied")
+	case b.PayPalBatchID == "":
+		return b.refuse("be denied: PayPal does not have it")
 	}
 	members, err := lockMembers(ctx, tx, id, nil, Sending, InTransit, Unclaimed, Held)
 	if err != nil {
 		return err
 	}
-	var after aftermath
-	for _, p := range members {
-		if p.waitsForPerson() {
-			continue
-		}
-		if err := s.fail(ctx, tx, p, Failed, f, &after); err != nil {
-			return err
-		}
-	}
-	if err := settle(ctx, tx, id, reasonDenied); err != nil {
-		return err
-	}
-	return s.say(ctx, tx, &after)
+	return s.giveUp(ctx, tx, b, members, Failed, f)
 }
 
 // HoldBatch leaves a batch to a person, with its members that are not over: what became of them is not

@@ -107,10 +107,10 @@ func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items 
 		return b.refuse("have items: PayPal does not have it")
 	}
 	seen := make(map[string][]ItemSeen, len(items))
-	named, fees := make([]string, len(items)), make([]string, len(items))
-	for n, i := range items {
+	var named, sources []string
+	for _, i := range items {
 		seen[i.PayoutID] = append(seen[i.PayoutID], i)
-		named[n], fees[n] = i.PayoutID, i.feeSource()
+		named, sources = append(named, i.PayoutID), append(sources, i.feeSource(), i.duplicateSource())
 	}
 	members, err := lockMembers(ctx, tx, batchID, named, States()...)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items 
 		return err
 	}
 	l := listing{store: s, tx: tx}
-	if l.charged, err = ledger.Posted(ctx, tx, fees); err != nil {
+	if l.posted, err = ledger.Posted(ctx, tx, sources); err != nil {
 		return err
 	}
 	for _, p := range members {
@@ -161,12 +161,11 @@ func frozenItems(ctx context.Context, tx pgx.Tx, batchID string, named []string)
 
 // listing is what PayPal lists of a batch, within the transaction that takes it on.
 type listing struct {
-	store *Store
-	tx    pgx.Tx
-	// charged are the sources from which PayPal's fees were posted before.
-	charged map[string]bool
-	kept    []ItemSeen
-	after   aftermath
+	store  *Store
+	tx     pgx.Tx
+	posted map[string]bool // the items' sources from which something was posted before
+	kept   []ItemSeen
+	after  aftermath
 }
 
 // see takes on what PayPal says of one payout.
@@ -188,10 +187,22 @@ func (l *listing) see(ctx context.Context, p Payout, sent frozenItem, items []It
 	if err := l.charge(ctx, p, newest); err != nil {
 		return err
 	}
-	if p.State.Releases() || p.waitsForPerson() {
+	switch {
+	case p.State.Releases():
+		return l.compare(ctx, p, newest)
+	case p.waitsForPerson():
 		return nil
 	}
 	return l.follow(ctx, p, newest)
+}
+
+// compare posts it when PayPal has paid what was released, which nobody but a person can have brought
+// about: the payee has the money, and has it in their balance.
+func (l *listing) compare(ctx context.Context, p Payout, i ItemSeen) error {
+	if i.means() != Paid || l.posted[i.duplicateSource()] {
+		return nil
+	}
+	return ledger.Duplicate(ctx, l.tx, p.posted(), i.Net, today(), i.duplicateSource())
 }
 
 // differs says what about the items that PayPal has of a payout is not as it was sent.
@@ -226,13 +237,14 @@ func (l *listing) hold(ctx context.Context, p Payout, why string) error {
 
 // charge posts what PayPal took for an item, as it was reported first.
 func (l *listing) charge(ctx context.Context, p Payout, i ItemSeen) error {
-	if l.charged[i.feeSource()] {
+	if l.posted[i.feeSource()] {
 		return nil
 	}
 	return ledger.ProviderFee(ctx, l.tx, p.posted(), i.Fee, today(), i.feeSource())
 }
 
-func (i ItemSeen) feeSource() string { return "paypal-item/" + i.ItemID + "/fee" }
+func (i ItemSeen) feeSource() string       { return "paypal-item/" + i.ItemID + "/fee" }
+func (i ItemSeen) duplicateSource() string { return "paypal-item/" + i.ItemID + "/duplicate" }
 
 // follow brings a payout to where its item is.
 func (l *listing) follow(ctx context.Context, p Payout, i ItemSeen) error {
@@ -355,6 +367,11 @@ func (s *Store) ItemCanceled(ctx context.Context, tx pgx.Tx, payoutID, actor str
 	p.State, p.Reason, p.Actor = Canceled, canceledByOperator, actor
 	if err := p.save(ctx, tx); err != nil {
 		return err
+	}
+	// An answer from before the cancellation tells nothing new any more.
+	_, err = tx.Exec(ctx, `UPDATE paypal_batch_items SET transaction_status = $3 WHERE batch_id = $1 AND payout_id = $2`, p.BatchID, p.ID, ItemReturned)
+	if err != nil {
+		return fmt.Errorf("payout %s: record that its item was canceled: %w", p.ID, err)
 	}
 	if err := settle(ctx, tx, p.BatchID, ""); err != nil {
 		return err

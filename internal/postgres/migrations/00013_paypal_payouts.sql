@@ -93,6 +93,12 @@ BEGIN
     IF NEW.state = OLD.state THEN
         RETURN NEW;
     END IF;
+    -- What is sent again must not have ended otherwise meanwhile.
+    IF NEW.state = 'sending' AND EXISTS (SELECT FROM payouts WHERE batch_id = NEW.id AND state <> 'sending'
+        AND (OLD.state = 'sent' OR id IN (SELECT payout_id FROM paypal_batch_items WHERE batch_id = NEW.id)))
+    THEN
+        RAISE EXCEPTION 'batch %: a payout of it is not to be sent', NEW.id USING ERRCODE = 'restrict_violation';
+    END IF;
     IF NOT NEW.state = ANY (CASE OLD.state
         WHEN 'open' THEN ARRAY['sending', 'ended']
         WHEN 'sending' THEN ARRAY['sent', 'split', 'held', 'ended']
@@ -130,9 +136,13 @@ $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- A payout changes its batch only while PayPal is known to have nothing of it.
+-- A payout changes its batch only while PayPal is known to have nothing of it, and what its batch may
+-- send, for the first time or again, goes nowhere else meanwhile.
 CREATE FUNCTION payout_batch_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF NEW.state <> OLD.state AND OLD.state = 'sending' AND (SELECT state FROM paypal_batches WHERE id = OLD.batch_id) = 'sending' THEN
+        RAISE EXCEPTION 'payout %: its batch is being sent', OLD.id USING ERRCODE = 'restrict_violation';
+    END IF;
     IF NEW.batch_id IS DISTINCT FROM OLD.batch_id AND (OLD.state NOT IN ('planned', 'sending') OR OLD.provider_payout_id IS NOT NULL
         OR OLD.state = 'sending' AND NOT EXISTS (SELECT FROM paypal_batches WHERE id = NEW.batch_id AND split_from = OLD.batch_id))
     THEN
@@ -146,7 +156,8 @@ $$;
 CREATE TRIGGER paypal_batches_guard BEFORE INSERT OR UPDATE ON paypal_batches FOR EACH ROW EXECUTE FUNCTION paypal_batch_guard();
 CREATE TRIGGER paypal_batch_items_guard BEFORE INSERT OR UPDATE ON paypal_batch_items
     FOR EACH ROW EXECUTE FUNCTION paypal_batch_item_guard();
-CREATE TRIGGER payouts_batch_guard BEFORE UPDATE OF batch_id ON payouts FOR EACH ROW EXECUTE FUNCTION payout_batch_guard();
+CREATE TRIGGER payouts_batch_guard BEFORE UPDATE OF batch_id, state ON payouts FOR EACH ROW
+    WHEN (OLD.method = 'paypal') EXECUTE FUNCTION payout_batch_guard();
 CREATE TRIGGER paypal_batches_kept BEFORE DELETE OR TRUNCATE ON paypal_batches
     FOR EACH STATEMENT EXECUTE FUNCTION payout_history_is_kept();
 CREATE TRIGGER paypal_batch_items_kept BEFORE DELETE OR TRUNCATE ON paypal_batch_items
