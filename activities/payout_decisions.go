@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -136,7 +137,7 @@ func (s *StripePayouts) provePaid(ctx context.Context, p payout.Payout, provider
 	if r.TransferID != "" {
 		return nil
 	}
-	transfers, err := s.transfersOf(ctx, p)
+	transfers, err := s.firstTransfersOf(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -145,6 +146,17 @@ func (s *StripePayouts) provePaid(ctx context.Context, p payout.Payout, provider
 	}
 	r.TransferID = transfers[0].ID
 	return nil
+}
+
+// firstTransfersOf are the transfers that may have brought a payout's money to its account: those that were
+// not reversed, nor recorded as second ones.
+func (s *StripePayouts) firstTransfersOf(ctx context.Context, p payout.Payout) ([]stripe.Transfer, error) {
+	made, err := s.transfersOf(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	seconds, err := payout.ListDuplicates(ctx, s.pool, p.ID)
+	return slices.DeleteFunc(made, func(t stripe.Transfer) bool { return seconds[t.ID] || t.AmountReversed >= t.Amount }), err
 }
 
 // proveFailed looks whether nothing of the payout is at Stripe any more. By force it is taken as failed

@@ -22,8 +22,9 @@ func setupDecisions(t *testing.T) payoutBundle {
 	b := setupPayouts(t)
 	type decision = func(*activities.StripePayouts, context.Context, workflows.PayoutDecisionInput) (workflows.PayoutMove, error)
 	for name, do := range map[string]decision{
-		workflows.ActivityCancelPayout:  (*activities.StripePayouts).CancelPayout,
-		workflows.ActivityResolvePayout: (*activities.StripePayouts).ResolvePayout,
+		workflows.ActivityCancelPayout:    (*activities.StripePayouts).CancelPayout,
+		workflows.ActivityResolvePayout:   (*activities.StripePayouts).ResolvePayout,
+		workflows.ActivityRecordDuplicate: (*activities.StripePayouts).RecordDuplicate,
 	} {
 		b.register(name, func(ctx context.Context, in workflows.PayoutDecisionInput) (workflows.PayoutMove, error) {
 			return do(activities.NewStripePayouts(b.pool, b.store, b.client(t), nil, noTurns{}, quiet()), ctx, in)

@@ -23,6 +23,8 @@ type payoutsCommand struct {
 	Retry   retryPayoutCommand   `cmd:"" help:"Pay what a payout that failed, was canceled or came back did not."`
 	Cancel  cancelPayoutCommand  `cmd:"" help:"Have a payout not be paid."`
 	Resolve resolvePayoutCommand `cmd:"" help:"Say what became of a held payout; the provider is asked first."`
+
+	Duplicate duplicatePayoutCommand `cmd:"" help:"Take a second movement of a payout's money into the books."`
 }
 
 // runArg names a run.
@@ -204,6 +206,22 @@ func (c *resolvePayoutCommand) Run(ctx context.Context) error {
 	payout, err := c.client().ResolvePayout(ctx, c.ID, apiclient.Resolution{
 		Outcome: c.Outcome, ProviderID: c.ProviderID, Force: c.Force, Note: c.Note,
 	})
+	if err != nil {
+		return err
+	}
+	return c.show(payout)
+}
+
+type duplicatePayoutCommand struct {
+	payoutArg
+
+	ProviderID string `arg:"" help:"The second transfer at the provider, tr_…, which is read there."`
+	Note       string `required:"" help:"Why; it is recorded with your key's name."`
+}
+
+// Run takes a second movement of a payout's money into the books.
+func (c *duplicatePayoutCommand) Run(ctx context.Context) error {
+	payout, err := c.client().RecordDuplicate(ctx, c.ID, c.ProviderID, c.Note)
 	if err != nil {
 		return err
 	}

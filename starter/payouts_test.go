@@ -112,6 +112,10 @@ func TestCommandsOfPayoutsAskTheAPI(t *testing.T) {
 			[]string{"payouts", "resolve", "po_1", "paid", "--provider-id=po_2", "--note=n"},
 			`POST /v1/ops/payouts/po_1/resolve {"outcome":"paid","provider_id":"po_2","note":"n"}`,
 		},
+		"duplicate": {
+			[]string{"payouts", "duplicate", "po_1", "tr_2", "--note=n"},
+			`POST /v1/ops/payouts/po_1/record-duplicate {"note":"n","provider_id":"tr_2"}`,
+		},
 		"force": {
 			[]string{"payouts", "resolve", "po_1", "failed", "--force", "--note=n"},
 			`POST /v1/ops/payouts/po_1/resolve {"outcome":"failed","force":true,"note":"n"}`,

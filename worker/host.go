@@ -110,13 +110,16 @@ func (h host) holdfastWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityCountHealed, backfill.CountHealed)
 	w.RegisterWorkflowWithOptions(workflows.AccountCheck, workflow.RegisterOptions{Name: workflows.NameAccountCheck})
 	w.RegisterWorkflowWithOptions(workflows.PayoutSweep, workflow.RegisterOptions{Name: workflows.NamePayoutSweep})
+	w.RegisterWorkflowWithOptions(workflows.PayPalPayoutBatch, workflow.RegisterOptions{Name: workflows.NamePayPalPayoutBatch})
 	runs := activities.NewPayoutRuns(h.pool, h.payouts, h.meter)
 	register(w, workflows.ActivityAdvancePayoutRun, runs.AdvancePayoutRun)
 	register(w, workflows.ActivityDecidePayoutRun, runs.DecidePayoutRun)
 	register(w, workflows.ActivitySweepPayouts, runs.SweepPayouts)
 	w.RegisterWorkflowWithOptions(workflows.PayoutWake, workflow.RegisterOptions{Name: workflows.NamePayoutWake})
 	register(w, workflows.ActivityWakePayouts, runs.WakePayouts)
-	register(w, workflows.ActivityPlanPayout, activities.NewPayouts(h.pool).PlanPayout)
+	payouts := activities.NewPayouts(h.pool)
+	register(w, workflows.ActivityPlanPayout, payouts.PlanPayout)
+	register(w, workflows.ActivityPlanPayPalBatch, payouts.PlanPayPalBatch)
 	delivery := activities.NewDelivery(h.pool, h.webhook, h.log)
 	register(w, workflows.ActivityDeliverChange, delivery.DeliverChange)
 	register(w, workflows.ActivityGiveUpChange, delivery.GiveUpChange)
@@ -149,6 +152,7 @@ func (h host) stripeWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityReverseTransfer, moves.ReverseTransfer)
 	register(w, workflows.ActivityCancelPayout, moves.CancelPayout)
 	register(w, workflows.ActivityResolvePayout, moves.ResolvePayout)
+	register(w, workflows.ActivityRecordDuplicate, moves.RecordDuplicate)
 	var probe func(context.Context) error
 	if h.stripe != nil {
 		probe = h.stripe.Probe
@@ -167,6 +171,11 @@ func (h host) payPalWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityReadPayPalFunds, funds.ReadPayPalFunds)
 	search := activities.NewPayPalSearch(h.pool, h.payouts, h.paypal, h.breakers[provider.PayPal], h.turns(provider.PayPal), h.log)
 	register(w, workflows.ActivitySearchPayPal, search.SearchPayPalTransactions)
+	moves := activities.NewPayPalPayouts(h.pool, h.payouts, h.paypal, h.breakers[provider.PayPal], h.turns(provider.PayPal), h.log)
+	register(w, workflows.ActivitySendPayPalBatch, moves.SendPayPalBatch)
+	register(w, workflows.ActivityReadPayPalBatch, moves.ReadPayPalBatch)
+	register(w, workflows.ActivityCancelPayPalItem, moves.CancelPayPalItem)
+	register(w, workflows.ActivityResolvePayPalItem, moves.ResolvePayPalItem)
 	var probe func(context.Context) error
 	if h.paypal != nil {
 		probe = h.paypal.Probe

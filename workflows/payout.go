@@ -43,6 +43,7 @@ func (p *payingOut) setup(ctx workflow.Context) error {
 		handleVerdict(ctx, &p.lot, p.status, UpdateRetry, tryAgain),
 		workflow.SetUpdateHandler(ctx, UpdateCancel, p.cancel),
 		workflow.SetUpdateHandler(ctx, UpdateResolve, p.resolve),
+		workflow.SetUpdateHandler(ctx, UpdateRecordDuplicate, p.recordDuplicate),
 	)
 }
 
@@ -145,6 +146,11 @@ func (p *payingOut) cancel(ctx workflow.Context, in DecisionInput) (PayoutResult
 // resolve ends a payout that is held, as a person found out at the provider.
 func (p *payingOut) resolve(ctx workflow.Context, in DecisionInput) (PayoutResult, error) {
 	return p.decide(ctx, ActivityResolvePayout, in)
+}
+
+// recordDuplicate takes a second movement of the payout's money into the books.
+func (p *payingOut) recordDuplicate(ctx workflow.Context, in DecisionInput) (PayoutResult, error) {
+	return p.decide(ctx, ActivityRecordDuplicate, in)
 }
 
 // decide carries a person's decision out, or refuses it with the reason.

@@ -205,6 +205,11 @@ func (c *Client) ResolvePayout(ctx context.Context, id string, resolution Resolu
 	return c.tellPayout(ctx, id, "resolve", resolution)
 }
 
+// RecordDuplicate takes a second movement of a payout's money into the books; the provider is asked first.
+func (c *Client) RecordDuplicate(ctx context.Context, id, providerID, note string) (Payout, error) {
+	return c.tellPayout(ctx, id, "record-duplicate", map[string]string{"provider_id": providerID, "note": note})
+}
+
 // RetryPayoutStep has a step of a payout tried again that waits for a person.
 func (c *Client) RetryPayoutStep(ctx context.Context, id, step, note string) (Payout, error) {
 	return c.tellPayout(ctx, id, "steps/"+url.PathEscape(step)+"/retry", map[string]string{"note": note})

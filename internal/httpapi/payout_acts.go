@@ -42,6 +42,13 @@ func (a *API) routePayoutActs() {
 		Errors: []int{400, 404, 409, 413, 415, 422, 503},
 	}, config.ScopeOps), a.retryPayoutStep)
 	huma.Register(a.huma, keyed(huma.Operation{
+		OperationID: "record-duplicate-of-payout", Method: http.MethodPost, Path: "/v1/ops/payouts/{id}/record-duplicate", Tags: []string{tagOperators},
+		Summary: "Take a second movement of a payout's money into the books",
+		Description: "A second transfer for the payout, which was found at Stripe: it is read there, and what of it is not reversed is the " +
+			"platform's loss. What the payee gives back is an adjustment below zero. Recorded with your key's name; the same again changes nothing.",
+		Errors: []int{400, 404, 409, 413, 415, 422, 503},
+	}, config.ScopeOps), a.recordDuplicate)
+	huma.Register(a.huma, keyed(huma.Operation{
 		OperationID: "resolve-payout", Method: http.MethodPost, Path: "/v1/ops/payouts/{id}/resolve", Tags: []string{tagOperators},
 		Summary: "Say what became of a held payout",
 		Description: "The provider is asked first. paid needs the provider's id, which is verified. failed is refused while there is something " +
@@ -49,6 +56,36 @@ func (a *API) routePayoutActs() {
 			"Recorded with your key's name.",
 		Errors: []int{400, 404, 409, 413, 415, 422, 503},
 	}, config.ScopeOps), a.resolvePayout)
+}
+
+type duplicate struct {
+	ProviderID string `json:"provider_id" minLength:"1" maxLength:"128" doc:"The second transfer, tr_…; it is read at Stripe."`
+	Note       string `json:"note" maxLength:"1000" doc:"Why; recorded with your key's name."`
+}
+
+// recordDuplicate takes a second movement of a payout's money into the books. The payout's workflow reads it
+// at the provider first.
+func (a *API) recordDuplicate(ctx context.Context, in *struct {
+	InPayout
+
+	Body duplicate
+},
+) (*payoutAnswer, error) {
+	switch {
+	case unstorable(in.Body.ProviderID):
+		return nil, a.fail(ctx, &customer.FieldError{Field: "provider_id", Reason: "must not have a NUL in it"})
+	case strings.TrimSpace(in.Body.Note) == "":
+		return nil, a.fail(ctx, &customer.FieldError{Field: "note", Reason: "must say why"})
+	}
+	found, err := a.payoutToDecide(ctx, in.ID, in.Body.Note)
+	if err != nil {
+		return nil, err
+	}
+	if found.Method.Rail() != payout.RailStripe {
+		return nil, wrongState("the payout goes through " + string(found.Method.Rail()) + ": only a second transfer at Stripe can be recorded so")
+	}
+	decision := workflows.DecisionInput{Actor: actor(ctx), ProviderID: in.Body.ProviderID}
+	return a.decidePayout(ctx, in.ID, workflows.UpdateRecordDuplicate, decision, "record_duplicate_of_payout", in.Body.Note)
 }
 
 // retryPayout makes a payout that ended without being paid again. The answer is the new one.
@@ -101,13 +138,14 @@ func (a *API) retryPayoutStep(ctx context.Context, in *struct {
 	InPayout
 	Noted
 
-	Step string `path:"step" maxLength:"64" doc:"Such as stripe_payout."`
+	Step string `path:"step" maxLength:"64" doc:"Such as stripe_payout; paypal_batch is the step of the batch that a payout is in."`
 },
 ) (*payoutAnswer, error) {
-	if _, err := a.payoutToDecide(ctx, in.ID, in.note()); err != nil {
+	found, err := a.payoutToDecide(ctx, in.ID, in.note())
+	if err != nil {
 		return nil, err
 	}
-	if err := a.retryStepOf(ctx, payingOut(in.ID), in.Step, in.note()); err != nil {
+	if err := a.retryStepOf(ctx, workOn(found), in.Step, in.note()); err != nil {
 		return nil, err
 	}
 	return a.answerPayout(ctx, in.ID)
@@ -143,7 +181,7 @@ func (a *API) payoutToDecide(ctx context.Context, id, note string) (payout.Payou
 
 type resolution struct {
 	Outcome    string `json:"outcome" enum:"paid,failed"`
-	ProviderID string `json:"provider_id,omitempty" maxLength:"128" doc:"With paid: the payout's id at the provider, which is verified there."`
+	ProviderID string `json:"provider_id,omitempty" maxLength:"128" doc:"With paid: the payout's id at the provider, which is verified there; at PayPal the payout item's, or the payout batch's that turns out to be its batch, which has all payouts of the batch go on."`
 	Force      bool   `json:"force,omitempty" doc:"With failed: also against the provider's word, or without it."`
 	Note       string `json:"note" maxLength:"1000" doc:"Why; recorded with your key's name."`
 }
@@ -205,7 +243,15 @@ func (a *API) decidePayout(ctx context.Context, id, update string, decision work
 	if err := a.deps.Payouts.RecordAsked(ctx, actor(ctx), action, id, note); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	if err := a.ask(ctx, payingOut(id), update, decision, decidePayoutTimeout, nil); err != nil {
+	found, err := a.findPayout(ctx, id) // it may be in a batch by now
+	if err != nil {
+		return nil, a.failPayout(ctx, err)
+	}
+	var input any = decision
+	if found.BatchID != "" {
+		input = workflows.ItemDecisionInput{PayoutID: id, DecisionInput: decision}
+	}
+	if err := a.ask(ctx, workOn(found), update, input, decidePayoutTimeout, nil); err != nil {
 		return nil, a.payoutNotDecided(ctx, id, err)
 	}
 	return a.answerPayout(ctx, id)

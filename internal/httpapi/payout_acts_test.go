@@ -84,6 +84,81 @@ func TestAPayoutAtWorkIsCanceledByItsWorkflow(t *testing.T) {
 	requireProblem(t, b.call(t, "POST", somePayoutPath+somePayout+"/cancel", operatorKey, ""), http.StatusServiceUnavailable, "")
 }
 
+func TestASecondMovementIsRecordedByThePayoutsWorkflow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	b.agreeing()
+	path := somePayoutPath + somePayout + "/record-duplicate"
+
+	r := b.call(t, "POST", path, operatorKey, `{"provider_id":"tr_2","note":"seen there"}`)
+
+	require.Equal(t, http.StatusOK, r.status, r.text)
+	require.Equal(t, []string{"payout/" + somePayout + " record_duplicate"}, b.temporal.asked())
+	require.Equal(t, []string{"olga ask_to_record_duplicate_of_payout " + somePayout + ": seen there"}, b.acts(t))
+	requireProblem(t, b.call(t, "POST", path, operatorKey, `{"provider_id":"tr_2","note":" "}`), 422, "body.note")
+	requireProblem(t, b.call(t, "POST", path, operatorKey, `{"provider_id":"","note":"n"}`), 422, "body.provider_id")
+	requireProblem(t, b.call(t, "POST", path, operatorKey, `{"provider_id":"\u0000","note":"n"}`), 422, "body.provider_id")
+	requireProblem(t, b.call(t, "POST", path, payoutsKey, `{"provider_id":"tr_2","note":"n"}`), http.StatusForbidden, "")
+	b.refusing("tr_1 is this payout's own transfer")
+	requireProblem(t, b.call(t, "POST", path, operatorKey, `{"provider_id":"tr_1","note":"n"}`), http.StatusConflict, "path.id")
+}
+
+// inBatch makes the payout one by PayPal that is in a batch.
+func (b bundle) inBatch(t *testing.T, state string) {
+	t.Helper()
+	b.exec(t, `INSERT INTO paypal_batches (id, currency, size) VALUES ($1, 'usd', 1)`, someBatch)
+	b.pay(t, "u_1")
+	b.exec(t, `INSERT INTO payout_runs (date, cause, state, computed_at, ended_at) VALUES ('2026-11-20', 'test', 'ended', now(), now())`)
+	b.exec(t, `INSERT INTO payouts (id, payee_id, kind, run_date, method, currency, gross, fee, net, period_end, due_date, destination_id, batch_id)
+		VALUES ($1, 'u_1', 'scheduled', '2026-11-20', 'paypal', 'usd', 10000, 200, 9800, '2026-11-13', '2026-11-20', 'ada@example.com', $2)`, somePayout, someBatch)
+	b.exec(t, `UPDATE payouts SET state = 'sending'`)
+	if state != "sending" {
+		b.exec(t, `UPDATE payouts SET state = $1, provider_payout_id = 'ITEM1'`, state)
+	}
+}
+
+const someBatch = "pb_000000000000000000000001"
+
+// A payout by PayPal has no workflow of its own: that of its batch decides.
+func TestAPayoutInABatchIsDecidedByTheBatchsWorkflow(t *testing.T) {
+	t.Parallel()
+	t.Run("canceled", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.inBatch(t, "unclaimed")
+		b.agreeing()
+		r := b.call(t, "POST", somePayoutPath+somePayout+"/cancel", operatorKey, `{"note":"n"}`)
+		require.Equal(t, http.StatusOK, r.status, r.text)
+		require.Equal(t, []string{"paypal-batch/" + someBatch + " cancel"}, b.temporal.asked())
+		require.Equal(t, []any{workflows.ItemDecisionInput{PayoutID: somePayout, DecisionInput: workflows.DecisionInput{Actor: "olga"}}}, b.temporal.told())
+		b.refusing("PayPal says that the payout is SUCCESS")
+		requireProblem(t, b.call(t, "POST", somePayoutPath+somePayout+"/cancel", operatorKey, ""), http.StatusConflict, "path.id")
+	})
+	t.Run("resolved", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.inBatch(t, "held")
+		b.agreeing()
+		r := b.call(t, "POST", somePayoutPath+somePayout+"/resolve", operatorKey, `{"outcome":"paid","provider_id":"BATCH1","note":"n"}`)
+		require.Equal(t, http.StatusOK, r.status, r.text)
+		require.Equal(t, []string{"paypal-batch/" + someBatch + " resolve"}, b.temporal.asked())
+		require.Equal(t, []any{workflows.ItemDecisionInput{
+			PayoutID: somePayout, DecisionInput: workflows.DecisionInput{Actor: "olga", Outcome: "paid", ProviderID: "BATCH1"},
+		}}, b.temporal.told())
+	})
+	t.Run("its step is retried", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.inBatch(t, "sending")
+		b.waits(t, "paypal-batch/"+someBatch, "paypal_batch", "")
+		b.agreeing()
+		r := b.call(t, "POST", somePayoutPath+somePayout+"/steps/paypal_batch/retry", operatorKey, `{"note":"n"}`)
+		require.Equal(t, http.StatusOK, r.status, r.text)
+		require.Equal(t, []string{"paypal-batch/" + someBatch + " retry"}, b.temporal.asked())
+	})
+}
+
 func TestWhatCannotBeCanceledAsksNobody(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -1,0 +1,47 @@
+package activities
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/provider/stripe"
+	"github.com/holdfast/holdfast/workflows"
+)
+
+// RecordDuplicate takes a second transfer for a payout into the books, as it is at Stripe, because a
+// person found it there.
+func (s *StripePayouts) RecordDuplicate(ctx context.Context, in workflows.PayoutDecisionInput) (workflows.PayoutMove, error) {
+	return s.decide(ctx, in, func(ctx context.Context, p payout.Payout) error {
+		second, err := s.secondTransfer(ctx, p, in.Decision.ProviderID)
+		if err != nil {
+			return err
+		}
+		lost := money.New(second.Amount-second.AmountReversed, money.Currency(second.Currency))
+		return s.inTx(ctx, func(tx pgx.Tx) error {
+			return s.payouts.RecordDuplicate(ctx, tx, p.ID, payout.Duplicate{ProviderID: second.ID, Moved: lost, Actor: in.Decision.Actor})
+		})
+	})
+}
+
+// secondTransfer reads the transfer that a person names, and refuses one that is no second movement of the
+// payout's money.
+func (s *StripePayouts) secondTransfer(ctx context.Context, p payout.Payout, id string) (second stripe.Transfer, err error) {
+	made, err := s.transfersOf(ctx, p)
+	if err != nil {
+		return second, err
+	}
+	i := slices.IndexFunc(made, func(t stripe.Transfer) bool { return t.ID == id })
+	switch {
+	case i < 0:
+		return second, conflict(id + " is no transfer that was made for this payout to its account")
+	case id == p.TransferID || len(made) == 1:
+		return second, conflict(id + " is this payout's own transfer, and not a second one")
+	case made[i].AmountReversed >= made[i].Amount:
+		return second, conflict(id + " was reversed: nothing of it is lost")
+	}
+	return made[i], nil
+}
