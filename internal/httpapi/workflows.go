@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/workflows"
 )
 
@@ -44,6 +45,21 @@ func payingOut(payoutID string) asked {
 		workflowID: workflows.PayoutID(payoutID), workflow: workflows.NamePayout,
 		input: workflows.PayoutInput{PayoutID: payoutID}, summary: "payout " + payoutID,
 	}
+}
+
+func payPalBatchOf(batchID string) asked {
+	return asked{
+		workflowID: workflows.PayPalBatchID(batchID), workflow: workflows.NamePayPalPayoutBatch,
+		input: workflows.PayPalBatchInput{BatchID: batchID}, summary: "PayPal payouts " + batchID,
+	}
+}
+
+// workOn is the workflow that works on a payout: that of its batch, when it is in one.
+func workOn(p payout.Payout) asked {
+	if p.BatchID != "" {
+		return payPalBatchOf(p.BatchID)
+	}
+	return payingOut(p.ID)
 }
 
 func accountCheckOf(payeeID string) asked {
