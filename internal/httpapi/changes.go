@@ -23,9 +23,9 @@ import (
 type FeedChange struct {
 	Seq        int64           `json:"seq" doc:"Its number: one more than that of the change before."`
 	At         time.Time       `json:"at"`
-	Type       string          `json:"type" doc:"subscription.changed, onboarding.changed, payout.changed or pause.changed; there may be others later."`
-	CustomerID string          `json:"customer_id"`
-	Data       json.RawMessage `json:"data" doc:"What the customer shows since then. subscription.changed: the subscription that counts. onboarding.changed: status, and billing_ready. payout.changed: the payout. pause.changed: whether payouts are paused, and by whom."`
+	Type       string          `json:"type" doc:"subscription.changed, onboarding.changed, payout.changed or pause.changed; or a notification, which is told once: payout.paid, payout.returned, payee.cannot_be_paid, payee.payouts_paused, payee.payouts_resumed or payout_run.needs_approval. There may be others later."`
+	CustomerID string          `json:"customer_id" doc:"Empty when it is about none, as with payout_run.needs_approval."`
+	Data       json.RawMessage `json:"data" doc:"What the customer shows since then. subscription.changed: the subscription that counts. onboarding.changed: status, and billing_ready. payout.changed: the payout. pause.changed: whether payouts are paused, and by whom. Notifications: ids, amounts, a code where there is one, and a sentence for people."`
 }
 
 type changesAnswer struct {
