@@ -145,11 +145,12 @@ func (s *Store) BatchUnfunded(ctx context.Context, tx pgx.Tx, id, because string
 	case b.State != BatchSending && b.PayPalBatchID == "":
 		return b.refuse("wait for funds")
 	}
-	members, err := lockMembers(ctx, tx, id, nil, States()...)
+	members, err := lockMembers(ctx, tx, id, nil, Sending, InTransit, Unclaimed, Held)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(members, func(p Payout) bool { return p.State != Sending }) {
+	sending := slices.DeleteFunc(slices.Clone(members), func(p Payout) bool { return p.State != Sending })
+	if len(sending) < b.Size { // as many as there are items
 		return s.giveUp(ctx, tx, b, members, Canceled, unfunded())
 	}
 	need := money.Zero(b.Currency)

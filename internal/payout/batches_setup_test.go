@@ -202,4 +202,3 @@ func (b bundle) ledgerOf(t *testing.T, account string) string {
 	t.Helper()
 	return b.read(t, `SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entries WHERE account = $1 AND rail IN ('', 'paypal')`, account)
 }
-

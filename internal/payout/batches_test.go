@@ -359,11 +359,17 @@ func TestAPayoutThatWasSentIsNotRefusedWithItsBatch(t *testing.T) {
 	b := batchesOf(t, 10)
 	id := b.sent(t, ada)
 	for name, do := range map[string]func(context.Context, pgx.Tx) error{
-		"refused":         func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchRefused(ctx, tx, id, nil) },
-		"ended unfunded":  func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchEndsUnfunded(ctx, tx, id) },
-		"canceled":        func(ctx context.Context, tx pgx.Tx) error { return b.store.Cancel(ctx, tx, b.members(t, id)[0].ID, "olga", "") },
-		"item canceled":   func(ctx context.Context, tx pgx.Tx) error { return b.store.ItemCanceled(ctx, tx, b.members(t, id)[0].ID, "olga") },
-		"partly reversed": func(ctx context.Context, tx pgx.Tx) error { return b.store.PartlyReversed(ctx, tx, b.members(t, id)[0].ID, cents(1), "R") },
+		"refused":        func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchRefused(ctx, tx, id, nil) },
+		"ended unfunded": func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchEndsUnfunded(ctx, tx, id) },
+		"canceled": func(ctx context.Context, tx pgx.Tx) error {
+			return b.store.Cancel(ctx, tx, b.members(t, id)[0].ID, "olga", "")
+		},
+		"item canceled": func(ctx context.Context, tx pgx.Tx) error {
+			return b.store.ItemCanceled(ctx, tx, b.members(t, id)[0].ID, "olga")
+		},
+		"partly reversed": func(ctx context.Context, tx pgx.Tx) error {
+			return b.store.PartlyReversed(ctx, tx, b.members(t, id)[0].ID, cents(1), "R")
+		},
 	} {
 		require.ErrorIs(t, b.try(t.Context(), do), payout.ErrState, name)
 	}
@@ -372,10 +378,12 @@ func TestAPayoutThatWasSentIsNotRefusedWithItsBatch(t *testing.T) {
 	for name, do := range map[string]func(context.Context, pgx.Tx) error{
 		"refused":  func(ctx context.Context, tx pgx.Tx) error { return other.store.BatchRefused(ctx, tx, open, nil) },
 		"unfunded": func(ctx context.Context, tx pgx.Tx) error { return other.store.BatchUnfunded(ctx, tx, open, "funding") },
-		"denied":   func(ctx context.Context, tx pgx.Tx) error { return other.store.BatchDenied(ctx, tx, open, payout.Failure{}) },
-		"held":     func(ctx context.Context, tx pgx.Tx) error { return other.store.HoldBatch(ctx, tx, open, "why") },
-		"seen":     func(ctx context.Context, tx pgx.Tx) error { return other.store.ItemsSeen(ctx, tx, open, nil) },
-		"listed":   func(ctx context.Context, tx pgx.Tx) error { return other.store.ItemsComplete(ctx, tx, open) },
+		"denied": func(ctx context.Context, tx pgx.Tx) error {
+			return other.store.BatchDenied(ctx, tx, open, payout.Failure{})
+		},
+		"held":   func(ctx context.Context, tx pgx.Tx) error { return other.store.HoldBatch(ctx, tx, open, "why") },
+		"seen":   func(ctx context.Context, tx pgx.Tx) error { return other.store.ItemsSeen(ctx, tx, open, nil) },
+		"listed": func(ctx context.Context, tx pgx.Tx) error { return other.store.ItemsComplete(ctx, tx, open) },
 	} {
 		require.ErrorIs(t, other.try(t.Context(), do), payout.ErrState, name)
 	}
@@ -386,7 +394,9 @@ func TestABatchWithoutFundsWaitsAndEnds(t *testing.T) {
 	t.Parallel()
 	b := batchesOf(t, 10)
 	id := b.frozen(t, ada, grace)
-	unfunded := func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchUnfunded(ctx, tx, id, "INSUFFICIENT_FUNDS") }
+	unfunded := func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.BatchUnfunded(ctx, tx, id, "INSUFFICIENT_FUNDS")
+	}
 	b.inTx(t, unfunded)
 	waiting := b.batch(t, id)
 	require.Equal(t, payout.BatchSending, waiting.State)
@@ -423,7 +433,9 @@ func TestABatchWithFundsWaitsNoMore(t *testing.T) {
 	t.Parallel()
 	b := batchesOf(t, 10)
 	id := b.frozen(t, ada)
-	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchUnfunded(ctx, tx, id, "INSUFFICIENT_FUNDS") })
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.BatchUnfunded(ctx, tx, id, "INSUFFICIENT_FUNDS")
+	})
 	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchAccepted(ctx, tx, id, atPayPal) })
 	b.itemsSeen(t, id, says(b.members(t, id)[0], payout.ItemPending))
 	require.Nil(t, b.batch(t, id).UnfundedSince)

@@ -244,7 +244,7 @@ func (l *listing) charge(ctx context.Context, p Payout, i ItemSeen) error {
 }
 
 func (i ItemSeen) feeSource() string       { return "paypal-item/" + i.ItemID + "/fee" }
-func (i ItemSeen) duplicateSource() string { return "paypal-item/" + i.ItemID + "/duplicate" }
+func (i ItemSeen) duplicateSource() string { return "duplicate/" + i.ItemID }
 
 // follow brings a payout to where its item is.
 func (l *listing) follow(ctx context.Context, p Payout, i ItemSeen) error {

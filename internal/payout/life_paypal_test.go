@@ -165,7 +165,9 @@ func TestAHeldPayoutIsResolvedAsPaidWithItsItemAlone(t *testing.T) {
 	b := batchesOf(t, 10)
 	batch := b.frozen(t, ada)
 	p := b.members(t, batch)[0]
-	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.HoldBatch(ctx, tx, batch, "outcome_unknown") })
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.HoldBatch(ctx, tx, batch, "outcome_unknown")
+	})
 	err := b.try(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
 		return b.store.Resolve(ctx, tx, p.ID, payout.Resolution{Outcome: payout.Paid, Force: true, Actor: "olga"})
 	})
@@ -200,7 +202,9 @@ func TestWhatPayPalPaidAlthoughItWasReleasedIsADuplicate(t *testing.T) {
 	b := batchesOf(t, 10)
 	batch := b.frozen(t, ada)
 	p := b.members(t, batch)[0]
-	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.HoldBatch(ctx, tx, batch, "outcome_unknown") })
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.HoldBatch(ctx, tx, batch, "outcome_unknown")
+	})
 	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
 		return b.store.Resolve(ctx, tx, p.ID, payout.Resolution{Outcome: payout.Failed, Force: true, Actor: "olga"})
 	})
@@ -305,7 +309,9 @@ func TestReadersAndPersonsAtOnce(t *testing.T) {
 	b := batchesOf(t, 100)
 	batch := b.frozen(t, payees(12)...)
 	all := b.members(t, batch)
-	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.HoldBatch(ctx, tx, batch, "outcome_unknown") })
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.HoldBatch(ctx, tx, batch, "outcome_unknown")
+	})
 	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchAccepted(ctx, tx, batch, atPayPal) })
 	var g errgroup.Group
 	for range 4 {

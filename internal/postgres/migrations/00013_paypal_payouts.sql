@@ -94,8 +94,8 @@ BEGIN
         RETURN NEW;
     END IF;
     -- What is sent again must not have ended otherwise meanwhile.
-    IF NEW.state = 'sending' AND EXISTS (SELECT FROM payouts WHERE batch_id = NEW.id AND state <> 'sending'
-        AND (OLD.state = 'sent' OR id IN (SELECT payout_id FROM paypal_batch_items WHERE batch_id = NEW.id)))
+    IF NEW.state = 'sending' AND EXISTS (SELECT FROM paypal_batch_items i JOIN payouts p ON p.id = i.payout_id
+        WHERE i.batch_id = NEW.id AND (p.state <> 'sending' OR p.batch_id <> i.batch_id))
     THEN
         RAISE EXCEPTION 'batch %: a payout of it is not to be sent', NEW.id USING ERRCODE = 'restrict_violation';
     END IF;
