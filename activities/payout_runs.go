@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -165,7 +166,8 @@ func (r *PayoutRuns) SweepPayouts(ctx context.Context) (workflows.SweepResult, e
 		return at.Result, err
 	}
 	for kind, n := range at.Result.Found {
-		r.meter.Found(ctx, kind, n)
+		at, state, _ := strings.Cut(kind, "/")
+		r.meter.Found(ctx, provider.Name(at), state, n)
 	}
 	return at.Result, nil
 }
@@ -180,7 +182,7 @@ type sweep struct {
 // SweepMeter counts what sweeps find. It must not block.
 type SweepMeter interface {
 	// Found counts payouts, or batches of them, of which nothing was heard for too long.
-	Found(ctx context.Context, kind string, n int)
+	Found(ctx context.Context, p provider.Name, state string, n int)
 }
 
 func (r *PayoutRuns) lookAtPayouts(ctx context.Context, at *sweep) (done bool, err error) {

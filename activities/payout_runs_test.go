@@ -63,7 +63,9 @@ func TestARunGoesOnSliceBySlice(t *testing.T) {
 	b := setupRuns(t)
 	require.Equal(t, workflows.PayoutRunStep{State: "computing", Looked: 1}, b.advance(t))
 	for range 2 {
-		require.Equal(t, workflows.PayoutRunStep{State: "computing", Next: workflows.RunWantsFunds}, b.advance(t))
+		require.Equal(t, workflows.PayoutRunStep{
+			State: "computing", Next: workflows.RunWantsFunds, Funds: []workflows.WantedFunds{{Provider: provider.Stripe, Step: workflows.StepPlatformFunds}},
+		}, b.advance(t))
 	}
 	require.NoError(t, b.readFunds())
 	require.Equal(t, workflows.PayoutRunStep{State: "computing", Planned: 1}, b.advance(t))
@@ -185,7 +187,7 @@ func TestASweepHasEachLookedAtOnceAnHour(t *testing.T) {
 	began := time.Now().UTC().Truncate(time.Hour)
 
 	for range 2 {
-		require.Equal(t, workflows.SweepResult{Looked: 1, Runs: 1}, sweep())
+		require.Equal(t, workflows.SweepResult{Looked: 1, Runs: 1, Found: map[string]int{"stripe/sending": 1}}, sweep())
 	}
 
 	if time.Now().UTC().Truncate(time.Hour).Equal(began) {

@@ -119,7 +119,7 @@ type unmetered struct{}
 
 func (unmetered) Read(context.Context, provider.Name, string)       {}
 func (unmetered) Compared(context.Context, provider.Name, int, int) {}
-func (unmetered) Found(context.Context, string, int)                {}
+func (unmetered) Found(context.Context, provider.Name, string, int) {}
 
 func (b bundle) signUp(t *testing.T, id string) {
 	t.Helper()

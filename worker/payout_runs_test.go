@@ -350,7 +350,7 @@ func playPayoutSweep(t *testing.T, b bundle) string {
 	var swept workflows.SweepResult
 	require.NoError(t, run.Get(t.Context(), &swept))
 
-	require.Equal(t, workflows.SweepResult{Looked: 1, Runs: 1}, swept)
+	require.Equal(t, workflows.SweepResult{Looked: 1, Runs: 1, Found: map[string]int{"stripe/paid": 1}}, swept)
 	b.over(t, id, payout.Returned)
 	result, _ := b.runOver(t, today().AddDays(-1))
 	require.Equal(t, "ended", result.State)

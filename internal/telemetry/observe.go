@@ -130,7 +130,7 @@ func newSync(ctx context.Context, meter metric.Meter) (*Sync, error) {
 		metric.WithDescription("Customers whom a pass held against a provider's list (compared), of whom it told something else (differing), "+
 			"and whose read, made because of a pass, found a difference (healed)."))
 	found, finding := meter.Int64Counter("holdfast_payouts_swept",
-		metric.WithDescription("Payouts at Stripe, and batches of them at PayPal, that a sweep had looked at because nothing was heard of them for too long, by kind."))
+		metric.WithDescription("Payouts at Stripe, and batches of them at PayPal, that a sweep had looked at because nothing was heard of them for too long, by how far they were."))
 	if err := errors.Join(reading, drifting, finding); err != nil {
 		return nil, err
 	}
@@ -156,9 +156,9 @@ func (s *Sync) Read(ctx context.Context, p provider.Name, outcome string) {
 	}
 }
 
-// Found counts what a sweep found of a kind, such as stripe/sending.
-func (s *Sync) Found(ctx context.Context, kind string, n int) {
-	s.found.Add(ctx, int64(n), metric.WithAttributes(attribute.String("kind", kind)))
+// Found counts what a sweep found at a provider, by how far it was.
+func (s *Sync) Found(ctx context.Context, p provider.Name, state string, n int) {
+	s.found.Add(ctx, int64(n), metric.WithAttributes(attribute.String("provider", string(p)), attribute.String("state", state)))
 }
 
 // Compared counts the customers on a page, and those among them who differed.

@@ -408,7 +408,7 @@ func everything(t *testing.T, tel *telemetry.Telemetry) {
 	tel.Outbox.Delivered(t.Context(), 1)
 	tel.Outbox.Failed(t.Context(), 1)
 	tel.Sync.Read(t.Context(), provider.Stripe, "stored")
-	tel.Sync.Found(t.Context(), "stripe/sending", 1)
+	tel.Sync.Found(t.Context(), provider.Stripe, "sending", 1)
 	require.NoError(t, tel.WatchSteps(func(context.Context) ([]step.Waiting, error) { return nil, nil }))
 	require.NoError(t, tel.WatchOutbox(func(context.Context) (outbox.Backlog, error) { return outbox.Backlog{}, nil }))
 	require.NoError(t, tel.WatchSyncs(func(context.Context) ([]subscription.Backlog, error) { return nil, nil }))
