@@ -93,21 +93,3 @@ func TestAccountCheckEndsWhenItIsCanceled(t *testing.T) {
 	w.env.ExecuteWorkflow(workflows.AccountCheck, workflows.AccountCheckInput{PayeeID: id})
 	require.True(t, temporal.IsCanceledError(w.env.GetWorkflowError()), "%v", w.env.GetWorkflowError())
 }
-
-// A sweep is tried until it is through, and tells what it did.
-func TestPayoutSweepIsTriedUntilItIsThrough(t *testing.T) {
-	t.Parallel()
-	w := setup(t)
-	w.register(workflows.ActivitySweepPayouts, func(context.Context, struct{}) (workflows.SweepResult, error) {
-		return workflows.SweepResult{Looked: 7, Lifted: 2, Runs: 1}, w.called(workflows.ActivitySweepPayouts, nil)
-	})
-	w.script(workflows.ActivitySweepPayouts, times(8, slow())...)
-
-	w.env.ExecuteWorkflow(workflows.PayoutSweep)
-
-	require.NoError(t, w.env.GetWorkflowError())
-	var result workflows.SweepResult
-	require.NoError(t, w.env.GetWorkflowResult(&result))
-	require.Equal(t, workflows.SweepResult{Looked: 7, Lifted: 2, Runs: 1}, result)
-	require.Equal(t, 9, w.count(workflows.ActivitySweepPayouts))
-}
