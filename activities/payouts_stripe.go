@@ -428,11 +428,11 @@ func (s *StripePayouts) takeOver(ctx context.Context, p payout.Payout, what writ
 	if !(provider.Request{FirstSentAt: &p.CreatedAt}).Expired(time.Now()) {
 		return false, nil
 	}
-	return s.takeOverNow(ctx, p, what)
+	return s.takeOverNow(ctx, what)
 }
 
 // takeOverNow is takeOver for a payout of any age.
-func (s *StripePayouts) takeOverNow(ctx context.Context, p payout.Payout, what write) (done bool, err error) {
+func (s *StripePayouts) takeOverNow(ctx context.Context, what write) (done bool, err error) {
 	request, err := s.writer.requests.Freeze(ctx, s.pool, what.operation, what.params)
 	if err != nil || request.Outcome != provider.OutcomeOpen {
 		return false, err
@@ -535,7 +535,7 @@ func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout) (instead, er
 		return instead{after: fundsWait}, nil
 	}
 	// It may lack what was paid out already, if a restored backup knows nothing of that.
-	if done, err := s.takeOverNow(ctx, p, s.payOut(p)); err != nil || done {
+	if done, err := s.takeOverNow(ctx, s.payOut(p)); err != nil || done {
 		return instead{}, err
 	}
 	failure := payout.Failure{

@@ -330,15 +330,20 @@ func TestADecisionWakesAParkedPayout(t *testing.T) {
 	}{
 		"resolved": {
 			provider.Held, workflows.UpdateResolve, workflows.ActivityResolvePayout,
-			workflows.PayoutMove{State: payout.Failed}, nil, payout.Failed,
+			workflows.PayoutMove{State: payout.Failed},
+			nil, payout.Failed,
 		},
 		"canceled": {
 			provider.Rejected, workflows.UpdateCancel, workflows.ActivityCancelPayout,
-			workflows.PayoutMove{State: payout.Sending, Do: reverseTransfer}, []string{reverseTransfer}, payout.Canceled,
+			workflows.PayoutMove{State: payout.Sending, Do: reverseTransfer},
+			[]string{reverseTransfer},
+			payout.Canceled,
 		},
 		"canceled while Stripe was away": {
 			provider.Misconfigured, workflows.UpdateCancel, workflows.ActivityCancelPayout,
-			workflows.PayoutMove{State: payout.Sending, Do: reverseTransfer}, []string{reverseTransfer}, payout.Canceled,
+			workflows.PayoutMove{State: payout.Sending, Do: reverseTransfer},
+			[]string{reverseTransfer},
+			payout.Canceled,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

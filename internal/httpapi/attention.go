@@ -121,7 +121,7 @@ func stepResolutions(i attention.Item) []Resolve {
 	if id, ok := strings.CutPrefix(i.WorkflowID, workflows.PayoutID("")); ok {
 		return []Resolve{{http.MethodPost, "/v1/ops/payouts/" + id + path + step.VerdictRetry}}
 	}
-	if on, ok := strings.CutPrefix(i.WorkflowID, payoutRunPrefix); ok {
+	if on, ok := runOf(i.WorkflowID); ok {
 		return []Resolve{{http.MethodPost, "/v1/ops/payout-runs/" + on + path + step.VerdictRetry}}
 	}
 	if i.CustomerID == "" {
@@ -131,8 +131,11 @@ func stepResolutions(i attention.Item) []Resolve {
 	return []Resolve{{http.MethodPost, path + step.VerdictRetry}, {http.MethodPost, path + step.VerdictSkip}}
 }
 
-// payoutRunPrefix is how the ids of runs begin.
-var payoutRunPrefix = strings.TrimSuffix(workflows.PayoutRunID(date.New(2000, time.January, 1)), "2000-01-01")
+// runOf is the date of the run that a workflow works on, if it works on one.
+func runOf(workflowID string) (on string, ok bool) {
+	someDay := date.New(2000, time.January, 1)
+	return strings.CutPrefix(workflowID, strings.TrimSuffix(workflows.PayoutRunID(someDay), someDay.String()))
+}
 
 // waitingSteps are the steps that wait for a person.
 func waitingSteps(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
@@ -144,21 +147,26 @@ func waitingSteps(ctx context.Context, db postgres.DB, after attention.Cursor, l
 	}
 	items := make([]attention.Item, len(steps))
 	for i, s := range steps {
-		detail := "The provider refuses this step. Mend the cause and retry it, or skip it."
-		switch {
-		case strings.HasPrefix(s.WorkflowID, workflows.PayoutID("")), strings.HasPrefix(s.WorkflowID, payoutRunPrefix):
-			detail = "The provider refuses this step. Mend the cause and retry it."
-		case s.CustomerID == "":
-			detail = "The provider refuses this step. Mend the cause and send its workflow the update retry or skip, with the step's name."
-		}
 		items[i] = attention.Item{
 			Kind: attention.Step, ID: s.WorkflowID + stepSeparator + s.Name, Since: s.Cursor().BlockedAt,
 			CustomerID: s.CustomerID, WorkflowID: s.WorkflowID, Step: s.Name, Provider: string(s.Provider),
 			Attempts: s.Attempts, LastError: s.LastError,
-			Detail: detail,
 		}
+		items[i].Detail = stepDetail(items[i])
 	}
 	return items, nil
+}
+
+// stepDetail says what is to be done of a step, as its resolutions allow.
+func stepDetail(i attention.Item) string {
+	switch len(stepResolutions(i)) {
+	case 0:
+		return "The provider refuses this step. Mend the cause and send its workflow the update retry or skip, with the step's name."
+	case 1:
+		return "The provider refuses this step. Mend the cause and retry it."
+	default:
+		return "The provider refuses this step. Mend the cause and retry it, or skip it."
+	}
 }
 
 // stepSeparator sorts before everything that an id or a name may have in it, so that the ids of items
