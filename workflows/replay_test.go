@@ -26,6 +26,7 @@ func scenarios() []string {
 		"delivery", "delivery-given-up", "delivery-asked-for",
 		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-continued", "payout-parked-canceled",
 		"run-straight", "run-outage", "run-approved", "run-paused", "launcher", "launcher-again",
+		"run-both-rails", "run-without-stripe", "run-without-paypal", "run-never-known", "payout-sweep-both-rails",
 		"account-check", "account-check-outage", "account-check-again", "payout-sweep", "payout-wake",
 	}
 }
