@@ -56,10 +56,19 @@ func TestScenarios(t *testing.T) {
 		"payout-held":      playPayoutHeld,
 		"payout-continued": playPayoutContinued,
 
+		"paypal-straight":  playBatchStraight,
+		"paypal-outage":    playBatchOutage,
+		"paypal-unfunded":  playBatchUnfunded,
+		"paypal-split":     playBatchSplit,
+		"paypal-stopped":   playBatchStopped,
+		"paypal-held":      playBatchHeld,
+		"paypal-canceled":  playBatchCanceled,
+		"paypal-continued": playBatchContinued,
+
 		"payout-parked-canceled": playPayoutParkedCanceled,
 	}
 	short := []string{fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}
-	settings := map[string][]string{"sync-continued": short, "payout-continued": short}
+	settings := map[string][]string{"sync-continued": short, "payout-continued": short, "paypal-continued": short}
 	for name, play := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -25,6 +25,7 @@ func scenarios() []string {
 		"sync-continued",
 		"delivery", "delivery-given-up", "delivery-asked-for",
 		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-continued", "payout-parked-canceled",
+		"paypal-straight", "paypal-outage", "paypal-unfunded", "paypal-split", "paypal-stopped", "paypal-held", "paypal-canceled", "paypal-continued",
 		"run-straight", "run-outage", "run-approved", "run-paused", "launcher", "launcher-again",
 		"run-both-rails", "run-without-stripe", "run-without-paypal", "run-never-known", "payout-sweep-both-rails",
 		"account-check", "account-check-outage", "account-check-again", "payout-sweep", "payout-wake",
@@ -45,6 +46,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflowWithOptions(workflows.SubscriptionDrift, workflow.RegisterOptions{Name: workflows.NameSubscriptionDrift})
 			replayer.RegisterWorkflowWithOptions(workflows.ChangeDelivery, workflow.RegisterOptions{Name: workflows.NameChangeDelivery})
 			replayer.RegisterWorkflowWithOptions(workflows.Payout, workflow.RegisterOptions{Name: workflows.NamePayout})
+			replayer.RegisterWorkflowWithOptions(workflows.PayPalPayoutBatch, workflow.RegisterOptions{Name: workflows.NamePayPalPayoutBatch})
 			replayer.RegisterWorkflowWithOptions(workflows.PayoutLauncher, workflow.RegisterOptions{Name: workflows.NamePayoutLauncher})
 			replayer.RegisterWorkflowWithOptions(workflows.PayoutRun, workflow.RegisterOptions{Name: workflows.NamePayoutRun})
 			replayer.RegisterWorkflowWithOptions(workflows.AccountCheck, workflow.RegisterOptions{Name: workflows.NameAccountCheck})
