@@ -58,6 +58,9 @@ func missingFunds(ctx context.Context, db postgres.DB, after attention.Cursor, l
 			Kind: attention.PayoutFunds, ID: m.ID, Since: m.Since, WorkflowID: workflows.PayoutRunID(m.RunDate), RunDate: m.RunDate.String(),
 			Provider: string(m.Rail), Detail: lack(m),
 		}
+		if m.BatchID != "" {
+			items[i].WorkflowID = workflows.PayPalBatchID(m.BatchID)
+		}
 	}
 	return items, nil
 }
@@ -67,6 +70,10 @@ func lack(m payout.Shortfall) string {
 	if !m.Known {
 		return fmt.Sprintf("It was never known what the platform has at this provider, so %d payouts that take %s wait. "+
 			"See that it is configured, answers, and lets us read the balance; the next run pays them.", m.Payouts, m.Amount())
+	}
+	if m.BatchID != "" {
+		return fmt.Sprintf("PayPal has less than the %s that a batch of %d payouts needs. Add it there; then the batch is sent by itself, "+
+			"and after three days of waiting its payouts are canceled.", m.Amount(), m.Payouts)
 	}
 	return fmt.Sprintf("The platform lacks %s to pay %d payouts. Add it at the provider; the next run pays them.", m.Amount(), m.Payouts)
 }

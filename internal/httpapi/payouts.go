@@ -42,10 +42,10 @@ type Payout struct {
 type PayoutProvider struct {
 	AccountID   string `json:"account_id,omitempty" doc:"The connected account at Stripe."`
 	TransferID  string `json:"transfer_id,omitempty"`
-	PayoutID    string `json:"payout_id,omitempty"`
+	PayoutID    string `json:"payout_id,omitempty" doc:"Of Stripe's payout on the connected account."`
 	ReversalID  string `json:"reversal_id,omitempty" doc:"What brought the transfer's money back."`
-	BatchID     string `json:"batch_id,omitempty"`
-	ItemID      string `json:"item_id,omitempty"`
+	BatchID     string `json:"batch_id,omitempty" doc:"PayPal's payout_batch_id, once it has the batch."`
+	ItemID      string `json:"item_id,omitempty" doc:"PayPal's payout_item_id, once it has taken the payout."`
 	ArrivalDate string `json:"arrival_date,omitempty" format:"date" doc:"When the bank should have it."`
 }
 
@@ -170,8 +170,11 @@ func showPayout(p payout.Payout, history []payout.Transition) Payout {
 		Ending: endingOf(p), CreatedAt: p.CreatedAt, History: make([]PayoutChange, len(history)),
 		Provider: PayoutProvider{
 			AccountID: p.StripeAccountID, TransferID: p.TransferID, PayoutID: p.ProviderPayoutID, ReversalID: p.ReversalID,
-			ArrivalDate: p.ArrivalDate.String(),
+			BatchID: p.PayPalBatchID, ArrivalDate: p.ArrivalDate.String(),
 		},
+	}
+	if p.Method.Rail() == payout.RailPayPal {
+		shown.Provider.PayoutID, shown.Provider.ItemID = "", p.ProviderPayoutID
 	}
 	if p.Failure.Class != "" {
 		shown.Failure = &PayoutFailure{Class: p.Failure.Class, Code: p.Failure.Code, Message: p.Failure.Message}

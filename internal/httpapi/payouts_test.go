@@ -36,6 +36,27 @@ func TestAPayoutShowsHowItCameWhereItIs(t *testing.T) {
 	require.Equal(t, []string{"<nil> planned <nil>", "planned sending its workflow began", "sending held no answer came"}, history)
 }
 
+func TestAPayoutByPayPalShowsItsBatchAndItem(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	const byPayPal = "po_paypalpaypalpaypalpaypal"
+	b.exec(t, `INSERT INTO paypal_batches (id, currency, size) VALUES ('pb_aaaaaaaaaaaaaaaaaaaaaaaa', 'usd', 1)`)
+	b.exec(t, `INSERT INTO payout_requests (payee_id, id, currency, quoted_net) VALUES ('u_1', 'p_1', 'usd', 9800)`)
+	b.exec(t, `INSERT INTO payouts (id, payee_id, kind, manual_id, part, method, currency, gross, fee, net, period_end, due_date, destination_id, batch_id, blocks)
+		VALUES ($1, 'u_1', 'manual', 'p_1', 1, 'paypal', 'usd', 10000, 200, 9800, '2026-11-19', '2026-11-20', 'secret@example.com', 'pb_aaaaaaaaaaaaaaaaaaaaaaaa', false)`, byPayPal)
+	b.exec(t, `UPDATE payouts SET state = 'sending' WHERE id = $1`, byPayPal)
+	b.exec(t, `UPDATE paypal_batches SET state = 'sending'`)
+	b.exec(t, `UPDATE paypal_batches SET state = 'sent', paypal_batch_id = 'PPBATCH1'`)
+	b.exec(t, `UPDATE payouts SET state = 'in_transit', provider_payout_id = 'ITEM1' WHERE id = $1`, byPayPal)
+
+	shown := b.call(t, "GET", "/v1/payouts/"+byPayPal, payoutsKey, "")
+
+	require.Equal(t, http.StatusOK, shown.status, shown.text)
+	require.Equal(t, map[string]any{"batch_id": "PPBATCH1", "item_id": "ITEM1"}, shown.body["provider"])
+	require.NotContains(t, shown.text, "secret@example.com")
+}
+
 func TestAPayoutsFailureIsShown(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -170,6 +170,16 @@ var examples = map[string]example{
 		}},
 		want: []string{"partly_reversed: platform paypal 40.00", "partly_reversed: payee u_ada -40.00"},
 	},
+	"18 after a part, without its 4": {
+		before: append(slices.Clone(paidByPayPal), func(ctx context.Context, tx pgx.Tx) error {
+			return ledger.ItemPartlyReversed(ctx, tx, byPayPal, usd(4000), friday, "paypal/T-1")
+		}),
+		acts: []act{on(byPayPal, ledger.ItemTakenBack)},
+		want: []string{
+			"partly_reversed: payee u_ada 40.00", "partly_reversed: platform paypal -40.00",
+			"item_reversed: fees 2.92", "item_reversed: platform paypal 97.08", "item_reversed: in_payout u_ada -100.00",
+		},
+	},
 	"20 resolved paid, of which 5 was known": {
 		before: []act{claim(p), on(p, ledger.TransferConfirmed)},
 		acts:   []act{on(p, ledger.ResolvedPaid)},

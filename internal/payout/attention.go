@@ -45,10 +45,12 @@ func ListUnapproved(ctx context.Context, db postgres.DB, since time.Time, day st
 	return collect[UnapprovedRun](rows, err, "runs that wait for approval")
 }
 
-// Shortfall is what a run could not pay because the platform had too little at a provider.
+// Shortfall is what a run could not pay, or a batch could not be sent for, because the platform had too
+// little at a provider.
 type Shortfall struct {
 	ID       string // unique among all
 	RunDate  date.Date
+	BatchID  string // of a batch that waits; else it is the run that lacked it
 	Rail     Rail
 	Currency money.Currency
 	Missing  int64 // in minor units: what is to be added
@@ -62,14 +64,16 @@ func (s Shortfall) Amount() money.Amount { return money.New(s.Missing, s.Currenc
 
 // ListShortfalls lists what is missing, oldest first and then by id: from the moment on, and at that
 // very moment what is behind the id. What a later run has worked out takes the place of what an
-// earlier one missed.
+// earlier one missed; a batch waits until it is sent or ends.
 func ListShortfalls(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]Shortfall, error) {
 	rows, err := db.Query(ctx, `WITH missing AS (
 			SELECT to_char(run_date, 'YYYY-MM-DD') || '/' || rail || '/' || currency COLLATE "C" AS id,
-				run_date, rail, currency, missing, payouts, known, started_at AS since
+				run_date, '' AS batch_id, rail, currency, missing, payouts, known, started_at AS since
 			FROM payout_shortfalls s JOIN payout_runs r ON r.date = s.run_date
-			WHERE NOT EXISTS (SELECT FROM payout_runs later WHERE later.date > s.run_date AND later.computed_at IS NOT NULL))
-		SELECT id, run_date, rail, currency, missing, payouts, known, since FROM missing
+			WHERE NOT EXISTS (SELECT FROM payout_runs later WHERE later.date > s.run_date AND later.computed_at IS NOT NULL)
+			UNION ALL SELECT id COLLATE "C", run_date, id, 'paypal', currency, missing, size, true, unfunded_since
+			FROM paypal_batches WHERE state = 'sending' AND unfunded_since IS NOT NULL)
+		SELECT id, run_date, batch_id, rail, currency, missing, payouts, known, since FROM missing
 		WHERE (since, id) > ($1, $2) ORDER BY since, id LIMIT $3`, since, id, limit)
 	return collect[Shortfall](rows, err, "what payout runs lack")
 }

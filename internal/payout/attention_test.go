@@ -76,7 +76,7 @@ func TestWhatIsMissingIsThatOfTheLastRun(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, missing, 2)
 	require.Equal(t, payout.Shortfall{
-		ID: "2026-11-19/stripe/usd", RunDate: civil(t, "2026-11-19"), Rail: payout.RailStripe, Currency: "usd", Missing: 70000, Payouts: 3, Since: at,
+		ID: "2026-11-19/stripe/usd", RunDate: civil(t, "2026-11-19"), Rail: payout.RailStripe, Currency: "usd", Missing: 70000, Payouts: 3, Known: true, Since: at,
 	}, missing[1])
 	require.Equal(t, "700.00 USD", missing[1].Amount().String())
 	rest, err := payout.ListShortfalls(t.Context(), b.pool, at, missing[0].ID, 10)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -404,7 +405,14 @@ func TestABatchWithoutFundsWaitsAndEnds(t *testing.T) {
 	b.inTx(t, unfunded)
 	require.Equal(t, waiting, b.batch(t, id))
 	require.Equal(t, "funding", b.read(t, `SELECT string_agg(DISTINCT code, ',') FROM payee_notes`))
-	require.Equal(t, "19992", b.read(t, `SELECT missing FROM paypal_batches`), "two nets, and PayPal's two percent")
+	missing, err := payout.ListShortfalls(t.Context(), b.pool, time.Time{}, "", 10)
+	require.NoError(t, err)
+	require.Equal(t, []payout.Shortfall{{
+		ID: id, RunDate: civil(t, friday), BatchID: id, Rail: payout.RailPayPal, Currency: "usd", Missing: 19_992, Payouts: 2, Known: true, Since: *waiting.UnfundedSince,
+	}}, missing, "two nets, and PayPal's two percent")
+	measured, err := b.store.Measure(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, measured.Missing, payout.Lack{Rail: payout.RailPayPal, Currency: "usd", Missing: 19_992})
 
 	// PayPal takes it, and denies it: it waits on, since the beginning, and the denied id is no other's.
 	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchAccepted(ctx, tx, id, atPayPal) })
@@ -421,6 +429,9 @@ func TestABatchWithoutFundsWaitsAndEnds(t *testing.T) {
 	}
 	b.inTx(t, unfunded)
 	require.Equal(t, payout.BatchEnded, b.batch(t, id).State)
+	missing, err = payout.ListShortfalls(t.Context(), b.pool, time.Time{}, "", 10)
+	require.NoError(t, err)
+	require.Empty(t, missing)
 	for _, p := range b.members(t, id) {
 		require.Equal(t, payout.Canceled, p.State)
 		require.Equal(t, "funding", p.Reason)

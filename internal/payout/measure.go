@@ -78,12 +78,14 @@ func (s *Store) measureOpen(ctx context.Context, m *Measured) error {
 
 func (s *Store) measureMissing(ctx context.Context, m *Measured) error {
 	rows, err := s.pool.Query(ctx, `SELECT rail, currency, coalesce(missing, 0) AS missing
-		FROM (SELECT rail, currency, missing FROM payout_shortfalls
-			WHERE run_date = (SELECT max(date) FROM payout_runs WHERE computed_at IS NOT NULL)) AS lacked
+		FROM (SELECT rail, currency, sum(missing)::bigint AS missing FROM (
+				SELECT rail, currency, missing FROM payout_shortfalls WHERE run_date = (SELECT max(date) FROM payout_runs WHERE computed_at IS NOT NULL)
+				UNION ALL SELECT 'paypal', currency, missing FROM paypal_batches WHERE state = 'sending' AND unfunded_since IS NOT NULL) AS each
+			GROUP BY rail, currency) AS lacked
 		FULL JOIN (SELECT rail, currency FROM unnest($1::text[]) AS currency, unnest(ARRAY['stripe', 'paypal']) AS rail
 			WHERE rail = 'stripe' OR currency = 'usd') AS wanted USING (rail, currency)
 		ORDER BY rail, currency`, s.currencies())
-	m.Missing, err = collect[Lack](rows, err, "what runs lack")
+	m.Missing, err = collect[Lack](rows, err, "what runs and batches lack")
 	return err
 }
 

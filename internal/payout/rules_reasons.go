@@ -78,7 +78,7 @@ func explanations() []explanation {
 		{BecauseInstantNotInCountry, "Instant payouts are for payees in the United States only."},
 		{BecauseInstantNotOffered, "The bank or card does not take instant payouts."},
 		{BecauseInstantNotYet, "Instant payouts begin after the first payout to this bank or card was paid."},
-		{BecauseDestinationChanged, "The bank or card was changed a short while ago: what was planned before is not sent, and instant payouts wait some days."},
+		{BecauseDestinationChanged, "The destination was changed a short while ago: what was planned before is not sent, and instant payouts wait some days."},
 		{BecauseInstantRefused, "The bank or card refused an instant payout within the last days; they are tried again later."},
 		{BecauseNoDestination, "There is no account to pay to."},
 		{BecauseDestinationUnchecked, "The account has not been checked yet."},

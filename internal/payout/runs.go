@@ -114,7 +114,8 @@ func RunTotals(ctx context.Context, db postgres.DB, on date.Date) ([]RunTotal, e
 
 // RunShortfalls is what a run could not pay for want of funds.
 func RunShortfalls(ctx context.Context, db postgres.DB, on date.Date) ([]Shortfall, error) {
-	rows, err := db.Query(ctx, `SELECT run_date || '/' || rail || '/' || currency AS id, run_date, rail, currency, missing, payouts, known, started_at AS since
+	rows, err := db.Query(ctx, `SELECT run_date || '/' || rail || '/' || currency AS id, run_date, '' AS batch_id, rail, currency, missing, payouts, known,
+			started_at AS since
 		FROM payout_shortfalls s JOIN payout_runs r ON r.date = s.run_date WHERE run_date = $1 ORDER BY rail, currency`, on)
 	return collect[Shortfall](rows, err, "what the run of "+on.String()+" lacks")
 }

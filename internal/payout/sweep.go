@@ -97,9 +97,12 @@ func MarkPlanned(ctx context.Context, db postgres.DB, payoutIDs, batchIDs []stri
 // claimed at an address that is not theirs any more: it may still arrive, and the next one does not
 // wait for it. It tells how many these are.
 func LiftBlocks(ctx context.Context, db postgres.DB) (int64, error) {
-	tag, err := db.Exec(ctx, `UPDATE payouts p SET blocks = false FROM payees e WHERE e.id = p.payee_id AND p.blocks
-		AND (p.state = 'in_transit' AND p.state_since < now() - interval '5 days'
-			OR p.state = 'unclaimed' AND (e.rail <> 'paypal' OR e.paypal_email IS DISTINCT FROM p.destination_id))`)
+	// Whoever holds several payouts holds them in an order of their own; what is held waits for the next time.
+	tag, err := db.Exec(ctx, `UPDATE payouts SET blocks = false WHERE id IN (
+		SELECT p.id FROM payouts p JOIN payees e ON e.id = p.payee_id WHERE p.blocks
+			AND (p.state = 'in_transit' AND p.state_since < now() - interval '5 days'
+				OR p.state = 'unclaimed' AND (e.rail <> 'paypal' OR e.paypal_email IS DISTINCT FROM p.destination_id))
+		FOR UPDATE OF p SKIP LOCKED)`)
 	if err != nil {
 		return 0, fmt.Errorf("let payees be paid whose payout takes long: %w", err)
 	}
