@@ -150,7 +150,9 @@ func (n notifier) pay(t *testing.T) {
 		return err
 	})
 	n.twice(t, func(ctx context.Context, tx pgx.Tx) error { return n.store.TransferConfirmed(ctx, tx, id, "tr_1") })
-	n.twice(t, func(ctx context.Context, tx pgx.Tx) error { return n.store.PayoutConfirmed(ctx, tx, id, "po_1", friday()) })
+	n.twice(t, func(ctx context.Context, tx pgx.Tx) error {
+		return n.store.PayoutConfirmed(ctx, tx, id, "po_1", friday())
+	})
 	n.twice(t, func(ctx context.Context, tx pgx.Tx) error { return n.store.Paid(ctx, tx, id) })
 	n.twice(t, func(ctx context.Context, tx pgx.Tx) error {
 		return n.store.Returned(ctx, tx, id, payout.Failure{Class: "rejected", Code: "no_account", Message: "There is no such account."})
@@ -179,7 +181,9 @@ func TestEachNotificationIsDeliveredOnce(t *testing.T) {
 	n.twice(t, func(ctx context.Context, tx pgx.Tx) error {
 		return n.store.Pause(ctx, tx, payout.Pause{PayeeID: "u_paid", Source: payout.SourcePayee})
 	})
-	n.twice(t, func(ctx context.Context, tx pgx.Tx) error { return n.store.Resume(ctx, tx, "u_paid", payout.SourcePayee) })
+	n.twice(t, func(ctx context.Context, tx pgx.Tx) error {
+		return n.store.Resume(ctx, tx, "u_paid", payout.SourcePayee)
+	})
 
 	newest, err := feed.Newest(t.Context(), b.pool)
 	require.NoError(t, err)

@@ -63,8 +63,8 @@ func (s *Store) notify(ctx context.Context, tx pgx.Tx, kind string, all ...notic
 	return s.changes.AppendAll(ctx, tx, kind, told)
 }
 
-// PayoutNotice tells of a payout that was paid, or that came back.
-type PayoutNotice struct {
+// EndNotice tells of a payout that was paid, or that came back.
+type EndNotice struct {
 	PayoutID string       `json:"payout_id"`
 	Method   Method       `json:"method"`
 	Gross    money.Amount `json:"gross"`
@@ -78,12 +78,12 @@ type PayoutNotice struct {
 func (s *Store) notifyEnds(ctx context.Context, tx pgx.Tx, all ...Payout) error {
 	var paid, returned []notice
 	for _, p := range all {
-		told := PayoutNotice{PayoutID: p.ID, Method: p.Method, Gross: p.Gross, Fee: p.Fee, Net: p.Net}
-		switch p.State {
-		case Paid:
+		told := EndNotice{PayoutID: p.ID, Method: p.Method, Gross: p.Gross, Fee: p.Fee, Net: p.Net}
+		if p.State == Paid {
 			told.Sentence = fmt.Sprintf("%s was paid.", p.Net)
 			paid = append(paid, notice{payeeID: p.PayeeID, subject: p.ID, data: told})
-		case Returned:
+		}
+		if p.State == Returned {
 			told.Code = p.Failure.Code
 			told.Sentence = fmt.Sprintf("%s came back; %s is in the balance again.", p.Net, p.Gross)
 			returned = append(returned, notice{payeeID: p.PayeeID, subject: p.ID, data: told})

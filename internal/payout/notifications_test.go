@@ -26,7 +26,10 @@ func (b bundle) notices(t *testing.T) (all []string) {
 		if c.Type == feed.PayoutChanged || c.Type == feed.PauseChanged {
 			continue
 		}
-		var data struct{ Code, Sentence string }
+		var data struct {
+			Code     string `json:"code"`
+			Sentence string `json:"sentence"`
+		}
 		require.NoError(t, json.Unmarshal(c.Data, &data))
 		require.NotEmpty(t, data.Sentence, c.Type)
 		require.NotContains(t, string(c.Data), "@", "no personal data")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/ledger"
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
@@ -269,6 +270,37 @@ func TestStatementsOfWhateverLives(t *testing.T) {
 	slices.Sort(kinds)
 	require.Equal(t, []payout.LineKind{payout.LineEarning, payout.LinePayout, payout.LinePayoutBack, payout.LineRefund}, slices.Compact(kinds),
 		"or the property is empty")
+}
+
+// Whatever PayPal does, statements tell all of it, and of each payout that was paid or came back the app
+// is told once.
+func TestStatementsOfWhateverPayPalDoes(t *testing.T) {
+	t.Parallel()
+	const worlds, acts = 4, 90
+	var kinds []payout.LineKind
+	for seed := range uint64(worlds) {
+		w := newBatchWorld(t, 100+seed)
+		for range acts {
+			w.act()
+		}
+		for _, p := range w.payouts() {
+			if p.State == payout.Paid {
+				w.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+					return w.store.PartlyReversed(ctx, tx, p.ID, cents(1), "PART"+p.ID)
+				})
+			}
+		}
+		for _, id := range w.ids {
+			kinds = append(kinds, w.chained(t, id)...)
+		}
+		for kind, state := range map[string]payout.State{feed.PayoutPaid: payout.Paid, feed.PayoutReturned: payout.Returned} {
+			came := w.read(t, `SELECT count(DISTINCT payout_id) FROM payout_transitions WHERE to_state = $1`, string(state))
+			require.Equal(t, came, w.read(t, `SELECT count(*) FROM changes WHERE type = $1`, kind), "%s, seed %d", kind, seed)
+			require.Equal(t, came, w.read(t, `SELECT count(DISTINCT data ->> 'payout_id') FROM changes WHERE type = $1`, kind), "%s, seed %d", kind, seed)
+		}
+	}
+	slices.Sort(kinds)
+	require.Subset(t, slices.Compact(kinds), []payout.LineKind{payout.LinePayout, payout.LinePayoutBack, payout.LinePartialReversal}, "or the property is empty")
 }
 
 // ledgerWorld posts whatever may be posted to a payee's account, on whatever dates.
