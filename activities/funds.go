@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.temporal.io/sdk/activity"
 
@@ -11,7 +12,6 @@ import (
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/step"
 	"github.com/holdfast/holdfast/workflows"
-	"github.com/jackc/pgx/v5"
 )
 
 // funds reads what the platform has at one provider, which bounds what runs claim.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/holdfast/holdfast/internal/money"
@@ -17,7 +18,6 @@ import (
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/workflows"
-	"github.com/jackc/pgx/v5"
 )
 
 // PayPalSearch searches PayPal's movements for payouts that were taken back after they were paid.
@@ -117,14 +117,16 @@ const (
 	succeeded = "S"
 )
 
-// takesBack are the events by which PayPal tells that a payment, or a payout of many, was reversed or
-// refunded. Other movements may name the same payout, such as one that gives its fee back.
-var takesBack = []string{"T1106", "T1107", "T1114", "T1115"}
+// takesBack says that a movement's event is that a payment, or a payout of many, was reversed or refunded.
+// Others may name the same payout, such as one that gives its fee back.
+func takesBack(event string) bool {
+	return slices.Contains([]string{"T1106", "T1107", "T1114", "T1115"}, event)
+}
 
 // add keeps a movement that brings money back. One that is still to come is looked for again.
 func (f *searched) add(t paypal.Transaction) {
 	amount, err := money.Parse(t.Value, money.Currency(strings.ToLower(t.Currency)))
-	if err != nil || amount.Sign() <= 0 || t.ReferenceID == "" || !slices.Contains(takesBack, t.EventCode) {
+	if err != nil || amount.Sign() <= 0 || t.ReferenceID == "" || !takesBack(t.EventCode) {
 		return
 	}
 	switch t.Status {

@@ -316,8 +316,8 @@ func (w *world) plannedAfter(t *testing.T) time.Duration {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := len(w.calls) - 1; i >= 0; i-- {
-		if w.calls[i] == workflows.ActivityAdvancePayoutRun {
+	for i, call := range slices.Backward(w.calls) {
+		if call == workflows.ActivityAdvancePayoutRun {
 			return w.at[i]
 		}
 	}

@@ -24,12 +24,12 @@ func (b bundle) byPayPal(t *testing.T, ids ...string) {
 	b.exec(t, `UPDATE payees SET created_at = '2026-02-28' WHERE id = ANY ($1)`, ids)
 }
 
-// fundAt records what the platform has on a rail, by an answer of some time ago.
-func (b bundle) fundAt(t *testing.T, rail payout.Rail, minor int64, ago time.Duration) {
+// fundPayPal records what the platform has at PayPal, by an answer of some time ago.
+func (b bundle) fundPayPal(t *testing.T, minor int64, ago time.Duration) {
 	t.Helper()
 	now, err := payout.DatabaseTime(t.Context(), b.pool)
 	require.NoError(t, err)
-	require.NoError(t, b.store.RecordFunds(t.Context(), rail, []money.Amount{cents(minor)}, now.Add(-ago)))
+	require.NoError(t, b.store.RecordFunds(t.Context(), payout.RailPayPal, []money.Amount{cents(minor)}, now.Add(-ago)))
 }
 
 // look has a run look at everybody, and gives the rails of which it has to know what there is.
@@ -66,7 +66,7 @@ func TestARunLacksFundsOnlyToPaySomebody(t *testing.T) {
 
 	b.earn(t, grace, "sale", payout.Sale, 10_000, friday)
 	require.Equal(t, []payout.Lacking{{Rail: payout.RailPayPal}}, b.look(t, nextFriday), "of which nothing is known")
-	b.fundAt(t, payout.RailPayPal, plenty, 0)
+	b.fundPayPal(t, plenty, 0)
 	require.Empty(t, b.lacking(t, nextFriday), "the answer is of now, whatever it tells of")
 	require.NoError(t, b.store.ForgetFunds(t.Context(), payout.RailPayPal))
 	require.Equal(t, []payout.Lacking{{Rail: payout.RailPayPal}}, b.lacking(t, nextFriday))
@@ -78,7 +78,7 @@ func TestPayPalsBalanceIsOfThreeHoursAgo(t *testing.T) {
 	b := setup(t)
 	b.byPayPal(t, ada)
 	b.earn(t, ada, "sale", payout.Sale, 10_000, covered)
-	b.fundAt(t, payout.RailPayPal, plenty, 0)
+	b.fundPayPal(t, plenty, 0)
 	planned := b.plan(t, friday)
 	require.Len(t, planned, 1)
 	const needs = "9996" // 98.00, and PayPal's 2 % of it
@@ -91,7 +91,7 @@ func TestPayPalsBalanceIsOfThreeHoursAgo(t *testing.T) {
 	move := func(ago time.Duration) {
 		t.Helper()
 		b.exec(t, `UPDATE payouts SET state = 'in_transit', batch_id = 'pb_000000000000000000000001', provider_payout_id = 'ITEM', moved_at = now() - $1::interval`, ago)
-		b.fundAt(t, payout.RailPayPal, plenty, 0)
+		b.fundPayPal(t, plenty, 0)
 	}
 	move(2*time.Hour + 55*time.Minute)
 	require.Equal(t, needs, claimed(), "the balance may not show it yet")
@@ -110,7 +110,7 @@ func TestFundsAreShortPerRail(t *testing.T) {
 		b.earn(t, id, "sale", payout.Sale, 10_000, covered)
 	}
 	b.fund(t, plenty)
-	b.fundAt(t, payout.RailPayPal, 15_000, 0)
+	b.fundPayPal(t, 15_000, 0)
 
 	planned := b.plan(t, friday)
 
@@ -128,7 +128,7 @@ func TestFundsAreShortPerRail(t *testing.T) {
 	require.Equal(t, "funding", b.notes(t, "u_4"))
 	b.sound(t)
 
-	b.fundAt(t, payout.RailPayPal, 30_000, 0)
+	b.fundPayPal(t, 30_000, 0)
 	require.Len(t, b.plan(t, "2026-03-07"), 2, "their cycle is still due")
 	require.Contains(t, b.measure(t).Missing, payout.Lack{Rail: payout.RailPayPal, Currency: "usd"})
 }
@@ -155,7 +155,7 @@ func TestWhatWasNeverKnownPaysNobody(t *testing.T) {
 	require.False(t, missing[0].Known)
 	require.Equal(t, "funding", b.notes(t, grace))
 
-	b.fundAt(t, payout.RailPayPal, plenty, 0)
+	b.fundPayPal(t, plenty, 0)
 	require.Len(t, b.plan(t, "2026-03-07"), 1, "the cycle is still due")
 }
 
@@ -167,7 +167,7 @@ func TestWhatWasKnownBeforeIsClaimedOnce(t *testing.T) {
 	for _, id := range []string{"u_1", "u_2"} {
 		b.earn(t, id, "sale", payout.Sale, 10_000, covered)
 	}
-	b.fundAt(t, payout.RailPayPal, 15_000, 24*time.Hour)
+	b.fundPayPal(t, 15_000, 24*time.Hour)
 	require.Len(t, b.plan(t, friday), 1)
 	require.Empty(t, b.plan(t, "2026-03-07"), "nothing new is known, and 50.04 are left")
 	b.sound(t)

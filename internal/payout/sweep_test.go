@@ -156,7 +156,7 @@ func (b bundle) batched(t *testing.T) (payoutID, batchID string) {
 	t.Helper()
 	b.byPayPal(t, ada)
 	b.earn(t, ada, "sale", payout.Sale, 10_000, covered)
-	b.fundAt(t, payout.RailPayPal, plenty, 0)
+	b.fundPayPal(t, plenty, 0)
 	payoutID = b.plan(t, friday)[0].ID
 	_, err := b.store.HandOver(t.Context(), civil(t, friday), 10)
 	require.NoError(t, err)

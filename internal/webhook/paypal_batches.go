@@ -21,14 +21,14 @@ func (all owners) addBatches(ctx context.Context, tx pgx.Tx, events []Event) err
 		payouts, items = append(payouts, n.SenderItemID), append(items, n.ItemID)
 	}
 	rows, err := tx.Query(ctx, `WITH named AS (
-			SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+			SELECT DISTINCT n.subject, n.sender_batch_id, n.batch_id, n.sender_item_id, n.item_id FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
 				AS n (subject, sender_batch_id, batch_id, sender_item_id, item_id)),
 		batch AS (
 			SELECT n.subject, r.subject AS id, CASE WHEN r.outcome = 'open' THEN n.batch_id ELSE '' END AS hint
 			FROM named n JOIN provider_requests r ON r.idempotency_key = n.sender_batch_id AND r.provider = 'paypal' AND r.operation = 'payout_batch'
 			UNION SELECT n.subject, b.id, '' FROM named n JOIN paypal_batches b ON b.paypal_batch_id = n.batch_id),
 		found AS (
-			SELECT * FROM batch
+			SELECT subject, id, hint FROM batch
 			UNION SELECT n.subject, p.batch_id, '' FROM named n
 				JOIN payouts p ON p.method = 'paypal' AND (p.id = n.sender_item_id OR p.provider_payout_id = n.item_id)
 				WHERE NOT EXISTS (SELECT FROM batch b WHERE b.subject = n.subject))

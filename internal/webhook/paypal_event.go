@@ -65,12 +65,12 @@ func readPayPal(body []byte) (Event, error) {
 		e.About, e.Subject = Subscriptions, subjectOf(textIn(read.Resource, "billing_agreement_id"))
 	case strings.HasPrefix(read.EventType, payPalBatches):
 		header := objectIn(read.Resource, "batch_header")
-		e.nameBatch(batchNames{
+		e = e.ofBatch(batchNames{
 			BatchID:       subjectOf(textIn(header, "payout_batch_id")),
 			SenderBatchID: subjectOf(textIn(objectIn(header, "sender_batch_header"), "sender_batch_id")),
 		})
 	case strings.HasPrefix(read.EventType, payPalItems):
-		e.nameBatch(batchNames{
+		e = e.ofBatch(batchNames{
 			BatchID:       subjectOf(textIn(read.Resource, "payout_batch_id")),
 			SenderBatchID: subjectOf(textIn(read.Resource, "sender_batch_id")),
 			ItemID:        subjectOf(textIn(read.Resource, "payout_item_id")),
@@ -80,11 +80,12 @@ func readPayPal(body []byte) (Event, error) {
 	return e, nil
 }
 
-// nameBatch makes an event one about a batch of payouts. Its subject is the batch as PayPal names it:
+// ofBatch is the event as one about a batch of payouts. Its subject is the batch as PayPal names it:
 // for people one that is nobody's here is one, and not as many as it has items.
-func (e *Event) nameBatch(n batchNames) {
+func (e Event) ofBatch(n batchNames) Event {
 	e.About, e.names = Batches, n
 	e.Subject = cmp.Or(n.BatchID, n.SenderBatchID, n.ItemID, n.SenderItemID)
+	return e
 }
 
 // objectIn is what an object has under that name; empty when it has nothing.
