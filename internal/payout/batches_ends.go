@@ -85,14 +85,8 @@ func (s *Store) BatchRefused(ctx context.Context, tx pgx.Tx, id string, bad map[
 		return err
 	}
 	var after aftermath
-	for _, p := range members {
-		f, isBad := bad[p.ID]
-		if !isBad {
-			continue
-		}
-		if err := s.fail(ctx, tx, p, Failed, f, &after); err != nil {
-			return err
-		}
+	if err := s.failBad(ctx, tx, members, bad, &after); err != nil {
+		return err
 	}
 	for part := range slices.Chunk(good, partSize(len(good), len(members))) {
 		if err := s.formBatch(ctx, tx, batchKind{b.RunDate, b.Currency}, id, part); err != nil {
@@ -100,6 +94,20 @@ func (s *Store) BatchRefused(ctx context.Context, tx pgx.Tx, id string, bad map[
 		}
 	}
 	return s.say(ctx, tx, &after)
+}
+
+// failBad ends those members that a batch was refused for.
+func (s *Store) failBad(ctx context.Context, tx pgx.Tx, members []Payout, bad map[string]Failure, after *aftermath) error {
+	for _, p := range members {
+		f, isBad := bad[p.ID]
+		if !isBad {
+			continue
+		}
+		if err := s.fail(ctx, tx, p, Failed, f, after); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // only is why the only member of a batch was refused.
@@ -153,17 +161,17 @@ func (s *Store) BatchUnfunded(ctx context.Context, tx pgx.Tx, id, because string
 	if len(sending) < b.Size { // as many as there are items
 		return s.giveUp(ctx, tx, b, members, Canceled, unfunded())
 	}
-	need := money.Zero(b.Currency)
-	var after aftermath
+	var (
+		after aftermath
+		plans []Plan
+	)
 	for _, p := range members {
-		one, err := NeedFor([]Plan{p.Plan}, b.Currency, s.policy)
-		if err != nil {
-			return err
-		}
-		if need, err = need.Add(one); err != nil {
-			return fmt.Errorf("batch %s: add up what it needs: %w", id, err)
-		}
+		plans = append(plans, p.Plan)
 		after.said = append(after.said, Said{PayeeID: p.PayeeID, Code: string(BecauseFunding), Detail: BecauseFunding.Sentence(), Date: today()})
+	}
+	need, err := NeedFor(plans, b.Currency, s.policy)
+	if err != nil {
+		return fmt.Errorf("batch %s: %w", id, err)
 	}
 	_, err = tx.Exec(ctx, `UPDATE paypal_batches SET state = 'sending', reason = $2, unfunded_since = coalesce(unfunded_since, now()), missing = $3,
 			denied_ids = CASE WHEN paypal_batch_id IS NULL THEN denied_ids ELSE denied_ids || paypal_batch_id END, paypal_batch_id = NULL,

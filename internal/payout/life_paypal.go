@@ -394,7 +394,11 @@ func (s *Store) PartlyReversed(ctx context.Context, tx pgx.Tx, payoutID string, 
 	case part.Sign() <= 0 || part.Currency != p.Net.Currency:
 		return fmt.Errorf("payout %s: %s is no part of %s", p.ID, part, p.Net)
 	}
-	source := "paypal-transaction/" + transactionID + "/reversed"
+	return s.takePart(ctx, tx, p, part, "paypal-transaction/"+transactionID+"/reversed")
+}
+
+// takePart posts a part that was taken back of a paid payout, once for its source.
+func (s *Store) takePart(ctx context.Context, tx pgx.Tx, p Payout, part money.Amount, source string) error {
 	posted, err := ledger.Posted(ctx, tx, []string{source})
 	if err != nil || posted[source] {
 		return err

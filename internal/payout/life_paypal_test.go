@@ -14,22 +14,18 @@ import (
 	"github.com/holdfast/holdfast/internal/payout"
 )
 
-// Whatever PayPal says of an item, in whatever order and how often (RULES §3, states and postings 13–18).
-func TestWhatPayPalSaysOfAnItemDecides(t *testing.T) {
-	t.Parallel()
-	const backAgain = "BLOCKED, and the funds are back"
-	cancel := func(ctx context.Context, b bundle, tx pgx.Tx, p payout.Payout) error {
-		return b.store.Cancel(ctx, tx, p.ID, "olga", "as the payee asked")
-	}
-	canceled := func(ctx context.Context, b bundle, tx pgx.Tx, p payout.Payout) error {
-		return b.store.ItemCanceled(ctx, tx, p.ID, "olga")
-	}
-	persons := map[string]func(context.Context, bundle, pgx.Tx, payout.Payout) error{"cancel": cancel, "canceled": canceled}
-	lives := []struct {
-		says string
-		end  payout.State
-		way  string // the states after sending
-	}{
+// fundsBack is BLOCKED once more, when the platform has its money again.
+const fundsBack = "funds_back"
+
+// itemLife is what PayPal says of an item, one after the other, and what persons do meanwhile.
+type itemLife struct {
+	says string
+	end  payout.State
+	way  string // the states after sending
+}
+
+func itemLives() []itemLife {
+	return []itemLife{
 		{"SUCCESS", payout.Paid, "paid"},
 		{"PENDING", payout.InTransit, "in_transit"},
 		{"PENDING SUCCESS", payout.Paid, "in_transit,paid"},
@@ -46,7 +42,7 @@ func TestWhatPayPalSaysOfAnItemDecides(t *testing.T) {
 		{"PENDING FAILED", payout.Failed, "in_transit,failed"},
 		{"DENIED", payout.Failed, "failed"},
 		{"BLOCKED", payout.InTransit, "in_transit"},
-		{"BLOCKED " + backAgain, payout.Failed, "in_transit,failed"},
+		{"BLOCKED " + fundsBack, payout.Failed, "in_transit,failed"},
 		{"REVERSED", payout.Failed, "failed"},
 		{"PENDING REFUNDED", payout.Failed, "in_transit,failed"},
 		{"SUCCESS REVERSED", payout.Returned, "paid,returned"},
@@ -71,20 +67,32 @@ func TestWhatPayPalSaysOfAnItemDecides(t *testing.T) {
 		{"UNCLAIMED cancel canceled UNCLAIMED", payout.Canceled, "unclaimed,canceled"},
 		{"PENDING canceled RETURNED", payout.Canceled, "in_transit,canceled"},
 	}
+}
+
+// Whatever PayPal says of an item, in whatever order and how often (RULES §3, states and postings 13–18).
+func TestWhatPayPalSaysOfAnItemDecides(t *testing.T) {
+	t.Parallel()
+	cancel := func(ctx context.Context, b bundle, tx pgx.Tx, p payout.Payout) error {
+		return b.store.Cancel(ctx, tx, p.ID, "olga", "as the payee asked")
+	}
+	canceled := func(ctx context.Context, b bundle, tx pgx.Tx, p payout.Payout) error {
+		return b.store.ItemCanceled(ctx, tx, p.ID, "olga")
+	}
+	persons := map[string]func(context.Context, bundle, pgx.Tx, payout.Payout) error{"cancel": cancel, "canceled": canceled}
+	lives := itemLives()
 	b := batchesOf(t, 1000)
 	ids := payees(len(lives))
 	batch := b.sent(t, ids...)
 	for i, p := range b.members(t, batch) {
 		life := lives[i]
-		steps := strings.Split(strings.ReplaceAll(life.says, backAgain, "back"), " ")
-		for _, step := range steps {
+		for step := range strings.SplitSeq(life.says, " ") {
 			for range 2 { // each of them repeated
 				if act, byPerson := persons[step]; byPerson {
 					b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return act(ctx, b, tx, p) })
 					continue
 				}
 				seen := says(p, step)
-				if step == "back" {
+				if step == fundsBack {
 					seen = says(p, payout.ItemBlocked)
 					seen.FundsBack = true
 				}

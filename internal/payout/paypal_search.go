@@ -111,6 +111,10 @@ func FindReversals(ctx context.Context, db postgres.DB, all []TakenBack) ([]Reve
 // people see it. It tells whether this is new.
 func (s *Store) TakePartBack(ctx context.Context, r Reversal) (isNew bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		// What is stored refers to the payout, which nobody may hold before its batch.
+		if _, err := lockMember(ctx, tx, r.PayoutID); err != nil {
+			return err
+		}
 		tag, err := tx.Exec(ctx, `INSERT INTO paypal_reversals (transaction_id, payout_id, amount, currency) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (transaction_id) DO NOTHING`, r.TransactionID, r.PayoutID, r.Amount.Minor, string(r.Amount.Currency))
 		if err != nil {
