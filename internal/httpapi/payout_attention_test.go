@@ -74,3 +74,48 @@ func TestMissingFundsSayHowMuchToAdd(t *testing.T) {
 	require.Equal(t, "stripe", items[0]["provider"])
 	require.Empty(t, items[0]["resolve"])
 }
+
+// Where it was never known what there is, money need not be missing: what to look at is said instead.
+func TestFundsThatWereNeverKnownSayWhatToLookAt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `INSERT INTO payout_runs (date, cause) VALUES ('2026-11-20', 'schedule')`)
+	b.exec(t, `INSERT INTO payout_shortfalls (run_date, rail, currency, missing, payouts, known) VALUES ('2026-11-20', 'paypal', 'usd', 71234, 3, false)`)
+	items := b.attention(t, "payout_funds")
+	require.Len(t, items, 1)
+	require.Contains(t, items[0]["detail"], "never known")
+	require.Equal(t, "paypal", items[0]["provider"])
+}
+
+func TestAPayoutThatIsDaysLateWaitsForAPerson(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	b.exec(t, `ALTER TABLE payouts DISABLE TRIGGER USER`)
+	b.exec(t, `UPDATE payouts SET state = 'sending', state_since = now() - interval '3 days'`)
+	require.Empty(t, b.attention(t, "late_payout"))
+	b.exec(t, `UPDATE payouts SET state_since = now() - interval '5 days'`)
+
+	items := b.attention(t, "late_payout")
+
+	require.Len(t, items, 1)
+	require.Equal(t, somePayout, items[0]["payout_id"])
+	require.Equal(t, "payout/"+somePayout, items[0]["workflow_id"])
+	require.Contains(t, items[0]["detail"], "sending")
+	require.Empty(t, items[0]["resolve"])
+}
+
+func TestAPartThatPayPalTookBackIsShownForAWhile(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	b.exec(t, `INSERT INTO paypal_reversals (transaction_id, payout_id, amount, currency) VALUES ('TX1', $1, 2500, 'usd')`, somePayout)
+
+	items := b.attention(t, "payout_part_reversed")
+
+	require.Len(t, items, 1)
+	require.Equal(t, somePayout, items[0]["payout_id"])
+	require.Contains(t, items[0]["detail"], "25.00 USD")
+	b.exec(t, `UPDATE paypal_reversals SET found_at = now() - interval '15 days'`)
+	require.Empty(t, b.attention(t, "payout_part_reversed"))
+}
