@@ -107,8 +107,8 @@ func resolutions(i attention.Item) []Resolve {
 		return []Resolve{{http.MethodPost, "/v1/ops/payouts/" + i.PayoutID + "/resolve"}}
 	case attention.UnapprovedRun:
 		return []Resolve{{http.MethodPost, "/v1/ops/payout-runs/" + i.RunDate + "/approve"}}
-	case attention.PayoutFunds:
-		return []Resolve{} // money is added at the provider
+	case attention.PayoutFunds, attention.LatePayout, attention.PartReversal:
+		return []Resolve{} // what there is to do is done at the provider
 	default:
 		return []Resolve{{http.MethodPost, "/v1/customers/" + i.CustomerID + "/sync"}}
 	}
