@@ -153,18 +153,19 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 		return errors.Join(failure, w.requests.MarkUnsent(ctx, w.pool, request.Key))
 	case failure.Class == provider.OutcomeUnknown && failure.Replayed:
 		return errors.Join(failure, w.requests.MarkReplayed(ctx, w.pool, request.Key))
-	case definite(failure) && what.proves != nil && !what.proves(failure):
-		return w.refusedPerhaps(ctx, request, failure)
 	case definite(failure):
-		return errors.Join(failure, w.requests.Reject(ctx, w.pool, request.Key, failure.Error()))
+		return w.refused(ctx, what, request, failure)
 	}
 	return err
 }
 
-// refusedPerhaps is the failure of a request that was refused without a word on whether an earlier
-// sending was refused too. For want of funds, which the earlier one may have taken, it may be sent
-// again; otherwise only a look-up can tell.
-func (w *writer) refusedPerhaps(ctx context.Context, request provider.Request, failure *provider.Failure) error {
+// refused is the failure of a request that was refused for good. When that proves nothing of another
+// sending of it, it may be sent again where it lacked funds, which the other may have taken; otherwise
+// only a look-up can tell.
+func (w *writer) refused(ctx context.Context, what write, request provider.Request, failure *provider.Failure) error {
+	if what.proves == nil || what.proves(failure) {
+		return errors.Join(failure, w.requests.Reject(ctx, w.pool, request.Key, failure.Error()))
+	}
 	alone, err := w.requests.RejectAlone(ctx, w.pool, request.Key, failure.Error())
 	switch {
 	case err != nil || alone:

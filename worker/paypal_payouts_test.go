@@ -54,8 +54,8 @@ func (b bundle) batch(t *testing.T, receivers ...string) (batchID string) {
 		for n, receiver := range receivers {
 			ids[n] = payPalPayout(n)
 			_, err := tx.Exec(ctx, `INSERT INTO payouts (id, payee_id, kind, run_date, method, currency, gross, fee, net, period_end, due_date, destination_id, handed_at)
-				VALUES ($1, $2, 'scheduled', current_date, 'paypal', 'usd', 10000, 200, 9800, current_date, current_date, $3, now())`,
-				ids[n], fmt.Sprintf("u_%d", n), receiver)
+				VALUES ($1, $2, 'scheduled', current_date, 'paypal', 'usd', 10000, 200, 9800, $4::date, current_date, $3, now())`,
+				ids[n], fmt.Sprintf("u_%d", n), receiver, today())
 			if err != nil {
 				return err
 			}
@@ -73,14 +73,12 @@ func (b bundle) batch(t *testing.T, receivers ...string) (batchID string) {
 	return batchID
 }
 
-func (b bundle) awaitBatch(t *testing.T, batchID string, what string, is func(payout.Batch) bool) (now payout.Batch) {
+func (b bundle) awaitBatch(t *testing.T, batchID string, what string, is func(payout.Batch) bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		var err error
-		now, err = payout.GetBatch(t.Context(), b.pool, batchID)
+		now, err := payout.GetBatch(t.Context(), b.pool, batchID)
 		return err == nil && is(now)
 	}, 2*time.Minute, 20*time.Millisecond, "the batch %s", what)
-	return now
 }
 
 // heardOf has a batch looked at, as events of PayPal's do.
@@ -172,7 +170,7 @@ func playBatchSplit(t *testing.T, b bundle) string {
 	t.Helper()
 	id := b.batch(t, "ada@example.org", "invalid-grace@example.org")
 	workflowID := b.batchOver(t, id, payout.Paid, payout.Failed)
-	require.Equal(t, 1, len(b.simulator.PayPal().PayPalBatches()))
+	require.Len(t, b.simulator.PayPal().PayPalBatches(), 1)
 	return workflowID
 }
 
@@ -271,7 +269,8 @@ func TestABatchWhoseWorkerIsKilledIsPaidOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setupOn(t, temporaltest.Start(t), []string{workflows.TaskQueue})
-			kill := b.startMortal(t, workflows.ProviderTaskQueue(provider.PayPal))
+			kill := b.startMortal(t, workflows.ProviderTaskQueue(provider.PayPal), "PAYPAL_CLIENT_ID="+simulator.DefaultPayPalClientID,
+				"PAYPAL_CLIENT_SECRET="+simulator.DefaultPayPalClientSecret, "PAYPAL_API_BASE="+b.simulator.PayPalURL())
 			require.NoError(t, b.simulator.SetFaults(fault))
 			id := b.batch(t, "ada@example.org", "grace@example.org")
 			require.Eventually(t, func() bool {
