@@ -220,6 +220,35 @@ func PartsReversed(ctx context.Context, db postgres.DB, p Payout) (money.Amount,
 	return parts, nil
 }
 
+// Charged is what the provider has charged for a payout, in minor units, by so many postings.
+type Charged struct {
+	Minor int64
+	Times int
+}
+
+// ProviderFees gives what the provider has charged for those of the payouts for which it has.
+func ProviderFees(ctx context.Context, db postgres.DB, payoutIDs []string) (map[string]Charged, error) {
+	rows, err := db.Query(ctx, `SELECT t.payout_id, sum(e.amount)::bigint, count(*)::int FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
+		WHERE t.payout_id = ANY ($1) AND t.payout_id <> '' AND t.event = $2 AND e.account = 'provider_fee' GROUP BY t.payout_id`,
+		payoutIDs, string(EventProviderFee))
+	if err != nil {
+		return nil, fmt.Errorf("ledger: add up what was charged for %d payouts: %w", len(payoutIDs), err)
+	}
+	var (
+		id      string
+		one     Charged
+		charged = make(map[string]Charged, len(payoutIDs))
+	)
+	_, err = pgx.ForEachRow(rows, []any{&id, &one.Minor, &one.Times}, func() error {
+		charged[id] = one
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ledger: add up what was charged for %d payouts: %w", len(payoutIDs), err)
+	}
+	return charged, nil
+}
+
 // Posted gives those of the sources from which something was posted.
 func Posted(ctx context.Context, db postgres.DB, sources []string) (map[string]bool, error) {
 	rows, err := db.Query(ctx, `SELECT source FROM ledger_transactions WHERE source = ANY ($1) AND source <> ''`, sources)

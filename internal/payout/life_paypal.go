@@ -110,7 +110,7 @@ func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items 
 	var named, sources []string
 	for _, i := range items {
 		seen[i.PayoutID] = append(seen[i.PayoutID], i)
-		named, sources = append(named, i.PayoutID), append(sources, i.feeSource(), i.duplicateSource())
+		named, sources = append(named, i.PayoutID), append(sources, i.duplicateSource())
 	}
 	members, err := lockMembers(ctx, tx, batchID, named, States()...)
 	if err != nil {
@@ -122,6 +122,9 @@ func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items 
 	}
 	l := listing{store: s, tx: tx}
 	if l.posted, err = ledger.Posted(ctx, tx, sources); err != nil {
+		return err
+	}
+	if l.charged, err = ledger.ProviderFees(ctx, tx, named); err != nil {
 		return err
 	}
 	for _, p := range members {
@@ -161,11 +164,12 @@ func frozenItems(ctx context.Context, tx pgx.Tx, batchID string, named []string)
 
 // listing is what PayPal lists of a batch, within the transaction that takes it on.
 type listing struct {
-	store  *Store
-	tx     pgx.Tx
-	posted map[string]bool // the items' sources from which something was posted before
-	kept   []ItemSeen
-	after  aftermath
+	store   *Store
+	tx      pgx.Tx
+	posted  map[string]bool           // the items' sources from which something was posted before
+	charged map[string]ledger.Charged // by payout, what PayPal took for its item before
+	kept    []ItemSeen
+	after   aftermath
 }
 
 // see takes on what PayPal says of one payout.
@@ -235,15 +239,20 @@ func (l *listing) hold(ctx context.Context, p Payout, why string) error {
 	return l.move(ctx, p, Held, why)
 }
 
-// charge posts what PayPal took for an item, as it was reported first.
+// charge posts what PayPal took for an item, or has given back of it since.
 func (l *listing) charge(ctx context.Context, p Payout, i ItemSeen) error {
-	if l.posted[i.feeSource()] {
+	if i.Fee.Currency != p.Gross.Currency { // it is not known
 		return nil
 	}
-	return ledger.ProviderFee(ctx, l.tx, p.posted(), i.Fee, today(), i.feeSource())
+	before := l.charged[p.ID]
+	more, err := i.Fee.Sub(money.New(before.Minor, p.Gross.Currency))
+	if err != nil {
+		return fmt.Errorf("payout %s: PayPal's fee: %w", p.ID, err)
+	}
+	source := fmt.Sprintf("paypal-item/%s/fee/%d", i.ItemID, before.Times+1)
+	return ledger.ProviderFee(ctx, l.tx, p.posted(), more, today(), source)
 }
 
-func (i ItemSeen) feeSource() string       { return "paypal-item/" + i.ItemID + "/fee" }
 func (i ItemSeen) duplicateSource() string { return "duplicate/" + i.ItemID }
 
 // follow brings a payout to where its item is.

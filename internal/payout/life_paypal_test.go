@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
 )
 
@@ -224,6 +225,30 @@ func TestWhatPayPalPaidAlthoughItWasReleasedIsADuplicate(t *testing.T) {
 	require.Equal(t, "-9800", b.ledgerOf(t, "platform"))
 	require.Equal(t, "9800", b.ledgerOf(t, "writeoff"))
 	require.EqualValues(t, 10_000, b.balance(t, ada))
+	b.consistent(t)
+}
+
+// RULES §3, posting 14: what PayPal gives back of its fee is reversed, and what it does not say is no zero.
+func TestAFeeThatPayPalGivesBackIsReversed(t *testing.T) {
+	t.Parallel()
+	b := batchesOf(t, 10)
+	batch := b.sent(t, payees(1)...)
+	p := b.members(t, batch)[0]
+	charged := func(status string, fee money.Amount) string {
+		seen := says(p, status)
+		seen.Fee = fee
+		for range 2 {
+			b.itemsSeen(t, batch, seen)
+		}
+		return b.ledgerOf(t, "provider_fee")
+	}
+	require.Equal(t, "0", charged(payout.ItemPending, money.Amount{}))
+	require.Equal(t, "100", charged(payout.ItemUnclaimed, cents(100)))
+	require.Equal(t, "100", charged(payout.ItemUnclaimed, money.Amount{}))
+	require.Equal(t, "100", charged(payout.ItemPending, cents(0)), "an older answer")
+	require.Equal(t, "40", charged(payout.ItemReturned, cents(40)))
+	require.Equal(t, "0", charged(payout.ItemReturned, cents(0)))
+	require.Equal(t, "3", b.read(t, `SELECT count(*) FROM ledger_transactions WHERE event = 'provider_fee'`))
 	b.consistent(t)
 }
 
