@@ -19,8 +19,10 @@ func (s *Store) CancelUnsent(ctx context.Context, id, actor, note string) error 
 		case p.State != Planned:
 			return p.refuse("be canceled as if nothing was sent")
 		}
-		if err := s.lookAt(ctx, tx, id, "canceled"); err != nil { // its workflow has nothing to wait for any more
-			return err
+		if p.Method.Rail() == RailStripe { // its workflow has nothing to wait for any more; at PayPal it has none
+			if err := s.lookAt(ctx, tx, id, "canceled"); err != nil {
+				return err
+			}
 		}
 		return s.Cancel(ctx, tx, id, actor, note)
 	})

@@ -118,6 +118,59 @@ func TestWhatIsMissingIsSoSinceTheLastSending(t *testing.T) {
 	require.Nil(t, b.freeze(t, creation("u_1"), params{}).MissingSince, "what was sent since may be there")
 }
 
+// A refusal that says nothing of another sending ends the request only when there was none.
+func TestARefusalOfTheOnlySending(t *testing.T) {
+	t.Parallel()
+	b := setupRequests(t)
+	key := b.freeze(t, creation("u_1"), params{}).Key
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, key))
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, key))
+	alone, err := b.RejectAlone(t.Context(), b.pool, key, "paypal: rejected: x")
+	require.NoError(t, err)
+	require.False(t, alone)
+	require.Equal(t, provider.OutcomeOpen, b.freeze(t, creation("u_1"), params{}).Outcome)
+
+	once := b.freeze(t, creation("u_2"), params{}).Key
+	require.NoError(t, b.MarkSent(t.Context(), b.pool, once))
+	alone, err = b.RejectAlone(t.Context(), b.pool, once, "paypal: rejected: x")
+	require.NoError(t, err)
+	require.True(t, alone)
+	require.ErrorIs(t, b.MarkSent(t.Context(), b.pool, once), provider.ErrNotOpen, "who comes later sends nothing")
+	require.Equal(t, 2, b.freeze(t, creation("u_2"), params{}).Epoch)
+}
+
+// What the provider took and then refused as a whole may be sent again, once it is known of that object.
+func TestWhatWasTakenIsRevoked(t *testing.T) {
+	t.Parallel()
+	b := setupRequests(t)
+	key := b.freeze(t, creation("u_1"), params{}).Key
+	require.NoError(t, b.Succeed(t.Context(), b.pool, key, "batch_1"))
+
+	for object, want := range map[string]bool{"batch_2": false, "batch_1": true} {
+		revoked, err := b.Revoke(t.Context(), b.pool, creation("u_1"), object, "denied")
+		require.NoError(t, err)
+		require.Equal(t, want, revoked)
+	}
+
+	last, err := b.Latest(t.Context(), b.pool, creation("u_1"))
+	require.NoError(t, err)
+	require.Equal(t, provider.OutcomeRejected, last.Outcome)
+	require.Equal(t, 2, b.freeze(t, creation("u_1"), params{}).Epoch)
+	none, err := b.Latest(t.Context(), b.pool, creation("u_2"))
+	require.NoError(t, err)
+	require.Zero(t, none)
+}
+
+func TestAKeyThatIsGoodForLonger(t *testing.T) {
+	t.Parallel()
+	sent := time.Now()
+	r := provider.Request{FirstSentAt: &sent}
+	require.True(t, r.Expired(sent.Add(24*time.Hour)))
+	require.False(t, r.Outlived(29*24*time.Hour, sent.Add(28*24*time.Hour)))
+	require.True(t, r.Outlived(29*24*time.Hour, sent.Add(29*24*time.Hour)))
+	require.False(t, provider.Request{}.Outlived(time.Hour, sent))
+}
+
 func TestASuccessIsTheLastEpoch(t *testing.T) {
 	t.Parallel()
 	b := setupRequests(t)
