@@ -32,10 +32,15 @@ type bundle struct {
 
 func setup(t *testing.T, workers int) bundle {
 	t.Helper()
+	return setupWith(t, workers, fleet.Options{StripeRate: 100})
+}
+
+// setupWith is setup with options of one's own.
+func setupWith(t *testing.T, workers int, options fleet.Options) bundle {
+	t.Helper()
 	ctx := context.WithoutCancel(t.Context()) // the fleet outlives the test's own context, until it is closed
-	f, err := fleet.Start(ctx, workers, fleet.Options{
-		Dir: t.TempDir(), Starter: programs.starter, Worker: programs.worker, Durable: true, StripeRate: 100,
-	})
+	options.Dir, options.Starter, options.Worker, options.Durable = t.TempDir(), programs.starter, programs.worker, true
+	f, err := fleet.Start(ctx, workers, options)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -280,9 +285,9 @@ func listRequest(query string) *workflowservice.ListWorkflowExecutionsRequest {
 	return &workflowservice.ListWorkflowExecutionsRequest{Namespace: client.DefaultNamespace, Query: query}
 }
 
-func (b bundle) count(t *testing.T, sql string) (n int) {
+func (b bundle) count(t *testing.T, sql string, args ...any) (n int) {
 	t.Helper()
-	require.NoError(t, b.Pool.QueryRow(t.Context(), sql).Scan(&n))
+	require.NoError(t, b.Pool.QueryRow(t.Context(), sql, args...).Scan(&n))
 	return n
 }
 

@@ -14,34 +14,55 @@ import (
 
 	"github.com/holdfast/holdfast/internal/apiclient"
 	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
 )
 
-// Where payouts are made at Stripe.
+// Where payouts are made.
 const (
 	stripeTransfers = "/v1/transfers"
 	stripePayouts   = "/v1/payouts"
+	payPalPayouts   = "/v1/payments/payouts"
 )
 
-// payee is one of those who are paid, and what they have earned after refunds, in cents.
+// payee is one of those who are paid, and what they have earned after refunds, in cents: on an account at
+// Stripe, or to an address at PayPal.
 type payee struct {
-	id, account string
-	earned      int64
+	id, account, email string
+	earned             int64
+}
+
+// receives is what arrives of all that a payee earned.
+func (p payee) receives() int64 {
+	method := payout.MethodStandard
+	if p.email != "" {
+		method = payout.MethodPayPal
+	}
+	return payout.DefaultPolicy().Terms(method, "US", money.New(p.earned, "usd")).Net.Minor
 }
 
 // payees makes payees of whom each has earned so much, long enough ago to be due, and who have been
-// with us for so long that cycles were missed.
+// with us for so long that cycles were missed. They are paid by Stripe.
 func (b bundle) payees(t *testing.T, n int, earned func(i int) int64) []payee {
+	t.Helper()
+	return b.payeesAt(t, n, earned, func(int) string { return "" })
+}
+
+// payeesAt is payees of whom those are paid by PayPal who have an address there.
+func (b bundle) payeesAt(t *testing.T, n int, earned func(i int) int64, email func(i int) string) []payee {
 	t.Helper()
 	require.NoError(t, b.Simulator.Stripe().SetPlatformBalance("usd", 1_000_000_000))
 	require.NoError(t, b.Simulator.Stripe().SetPayoutSettlement(simulator.PayoutSettlement{Automatic: true, DelayMS: 100}))
 	all := make([]payee, n)
 	atOnce(t, n, func(i int) error {
-		all[i] = payee{id: fmt.Sprintf("u_%d", i), earned: earned(i)}
+		all[i] = payee{id: fmt.Sprintf("u_%d", i), earned: earned(i), email: email(i)}
 		return b.enroll(t.Context(), &all[i])
 	})
-	b.awaitLong(t, "every account to be looked at", func() bool { return b.count(t, `SELECT count(*) FROM payee_accounts`) == n })
+	b.awaitLong(t, "every account to be looked at", func() bool {
+		return b.count(t, `SELECT count(*) FROM payee_accounts`) == b.count(t, `SELECT count(*) FROM payees WHERE rail = 'stripe'`)
+	})
 	b.comeLongAgo(t)
 	return all
 }
@@ -70,15 +91,18 @@ func (b bundle) enroll(ctx context.Context, p *payee) error {
 	if _, _, err := b.app.CreateCustomer(ctx, profile(p.id)); err != nil {
 		return err
 	}
-	account, err := b.Simulator.Stripe().PutAccount(simulator.Account{})
-	if err != nil {
-		return err
+	is := apiclient.PayeeProfile{
+		Email: p.id + "@example.com", Country: "US", Currency: "usd", Rail: "paypal", PayPalEmail: p.email, Schedule: "weekly",
 	}
-	p.account = account.ID
-	_, _, err = b.app.PutPayee(ctx, p.id, apiclient.PayeeProfile{
-		Email: p.id + "@example.com", Country: "US", Currency: "usd", Rail: "stripe", StripeAccountID: p.account, Schedule: "weekly",
-	})
-	if err != nil {
+	if p.email == "" {
+		account, err := b.Simulator.Stripe().PutAccount(simulator.Account{})
+		if err != nil {
+			return err
+		}
+		p.account = account.ID
+		is.Rail, is.StripeAccountID = "stripe", p.account
+	}
+	if _, _, err := b.app.PutPayee(ctx, p.id, is); err != nil {
 		return err
 	}
 	return b.earn(ctx, p.id, "sale", p.earned, time.Now().AddDate(0, 0, -20))
@@ -120,8 +144,9 @@ func (b bundle) awaitPaid(t *testing.T, n int) {
 func (b bundle) awaitLong(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	if !assert.Eventually(t, so, 10*time.Minute, 500*time.Millisecond) {
-		t.Fatalf("waited in vain for %s; of %d payees %d have a known account, and the payouts are: %s", what,
-			b.count(t, `SELECT count(*) FROM payees`), b.count(t, `SELECT count(*) FROM payee_accounts`), b.states(t))
+		t.Fatalf("waited in vain for %s; of %d payees %d have a known account, the payouts are: %s; and what is not done: %q", what,
+			b.count(t, `SELECT count(*) FROM payees`), b.count(t, `SELECT count(*) FROM payee_accounts`), b.states(t),
+			b.workflowIDs(t, `SELECT workflow_id || ' ' || status || ' ' || last_error FROM steps WHERE status NOT IN ('done', 'skipped') LIMIT 20`))
 	}
 }
 
@@ -156,9 +181,24 @@ func (b bundle) soundAudit(t *testing.T) simulator.MoneyAudit {
 	require.Zero(t, audit.Foreign)
 	require.Zero(t, b.Simulator.PostsWithoutKey())
 	totals := audit.Totals["usd"]
-	require.Equal(t, int64(b.count(t, `SELECT coalesce(sum(amount), 0) FROM ledger_entries WHERE account = 'platform'`)), totals.Platform-totals.PutIn,
+	require.Equal(t, int64(b.count(t, `SELECT coalesce(sum(amount), 0) FROM ledger_entries WHERE account = 'platform' AND rail = 'stripe'`)), totals.Platform-totals.PutIn,
 		"the ledger and Stripe agree on what left the platform")
-	require.Equal(t, totals.PaidOut, int64(b.count(t, `SELECT coalesce(sum(net), 0) FROM payouts WHERE state = 'paid'`)))
+	require.Equal(t, totals.PaidOut, int64(b.count(t, `SELECT coalesce(sum(net), 0) FROM payouts WHERE state = 'paid' AND method <> 'paypal'`)))
+	return audit
+}
+
+// soundPayPalAudit is soundAudit for PayPal.
+func (b bundle) soundPayPalAudit(t *testing.T) simulator.PayPalMoneyAudit {
+	t.Helper()
+	b.run(t, "ops", "ledger", "verify")
+	audit := b.Simulator.PayPal().PayPalMoneyAudit()
+	require.NoError(t, audit.Err())
+	require.Zero(t, audit.WithoutPayoutID)
+	require.Zero(t, b.Simulator.PostsWithoutKey())
+	totals := audit.Totals["USD"]
+	require.Equal(t, int64(b.count(t, `SELECT coalesce(sum(amount), 0) FROM ledger_entries WHERE account = 'platform' AND rail = 'paypal'`)), totals.Balance-totals.PutIn,
+		"the ledger and PayPal agree on what left the platform")
+	require.Equal(t, totals.Received, int64(b.count(t, `SELECT coalesce(sum(net), 0) FROM payouts WHERE state = 'paid' AND method = 'paypal'`)))
 	return audit
 }
 
@@ -325,7 +365,9 @@ func (b bundle) payoutOf(t *testing.T, payeeID string) apiclient.Payout {
 func (b bundle) daysPass(t *testing.T, days int) {
 	t.Helper()
 	_, err := b.Pool.Exec(t.Context(), `UPDATE payouts SET state_since = state_since - make_interval(days => $1), checked_at = checked_at - make_interval(days => $1)
-		WHERE state IN ('in_transit', 'paid')`, days)
+		WHERE state IN ('in_transit', 'unclaimed', 'paid')`, days)
+	require.NoError(t, err)
+	_, err = b.Pool.Exec(t.Context(), `UPDATE paypal_batches SET state_since = state_since - make_interval(days => $1), checked_at = checked_at - make_interval(days => $1)`, days)
 	require.NoError(t, err)
 }
 
@@ -345,8 +387,11 @@ func (b bundle) awaitWorkflowsOfPayouts(t *testing.T) {
 	await(t, "the payouts' workflows to end", func() bool { return b.openPayouts(t) == 0 })
 }
 
-// openPayouts is how many payouts something is still to be done for.
+// payoutSteps are those of payouts: one for each at Stripe, one for each batch at PayPal.
+var payoutSteps = []string{workflows.StepPayout, workflows.StepPayPalBatch}
+
+// openPayouts is how many payouts, or batches of them, something is still to be done for.
 func (b bundle) openPayouts(t *testing.T) int {
 	t.Helper()
-	return b.count(t, `SELECT count(*) FROM steps WHERE name = '`+workflows.StepPayout+`' AND status NOT IN ('done', 'skipped')`)
+	return b.count(t, `SELECT count(*) FROM steps WHERE name = ANY ($1) AND status NOT IN ('done', 'skipped')`, payoutSteps)
 }
