@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
@@ -30,7 +31,7 @@ func (r *run) planning(ctx context.Context) error {
 	sizes := []int{1_000, 10_000, 100_000}
 	for i, n := range sizes {
 		prefix := fmt.Sprintf("planning%d", n)
-		if err := r.makePayees(ctx, prefix, n, stripePayees); err != nil {
+		if err := r.makePayees(ctx, prefix, n, payout.RailStripe); err != nil {
 			return err
 		}
 		on := date.Of(time.Now()).AddDays(i - len(sizes) - 1)
@@ -56,15 +57,16 @@ func (r *run) planning(ctx context.Context) error {
 	return nil
 }
 
-// What makes payees for the prefix $1, numbered up to $2: as customers, with a rail, and with earnings.
-var (
-	payeesCustomers = []string{
+// payeesOn are the statements that make payees of a rail for the prefix $1, numbered up to $2: as customers,
+// with a destination, and with earnings.
+func payeesOn(rail payout.Rail) []string {
+	customers := []string{
 		`INSERT INTO customers (id, email, content_hash, stripe_customer_id, stripe_bound_at)
 			SELECT $1 || '_' || n, 'payee@example.com', '', 'cus_' || $1 || n, now() FROM generate_series(0, $2::int - 1) n`,
 		`INSERT INTO steps (workflow_id, name, customer_id, provider, status)
 			SELECT 'onboarding/' || $1 || '_' || n, 'stripe_customer', $1 || '_' || n, 'stripe', 'done' FROM generate_series(0, $2::int - 1) n`,
 	}
-	stripePayees = []string{
+	onStripe := []string{
 		`INSERT INTO payees (id, email, country, currency, rail, stripe_account_id, schedule, destination_id, content_hash, last_cycle)
 			SELECT $1 || '_' || n, 'payee@example.com', 'US', 'usd', 'stripe', 'acct_' || $1 || n, 'weekly', 'ba_' || $1 || n, '', current_date - 14
 			FROM generate_series(0, $2::int - 1) n`,
@@ -72,12 +74,12 @@ var (
 				external_account_id, external_currency, as_of)
 			SELECT 'acct_' || $1 || n, $1 || '_' || n, 'US', 'usd', 'manual', true, 'ba_' || $1 || n, 'usd', now() FROM generate_series(0, $2::int - 1) n`,
 	}
-	payPalPayees = []string{
+	onPayPal := []string{
 		`INSERT INTO payees (id, email, country, currency, rail, paypal_email, schedule, content_hash, last_cycle)
 			SELECT $1 || '_' || n, 'payee@example.com', 'US', 'usd', 'paypal', 'ok-' || $1 || n || '@example.com', 'weekly', '', current_date - 14
 			FROM generate_series(0, $2::int - 1) n`,
 	}
-	payeesEarnings = []string{
+	earnings := []string{
 		`INSERT INTO earnings (payee_id, id, kind, amount, currency, occurred_at, content_hash)
 			SELECT $1 || '_' || n, 'sale_' || s, 'sale', 1000 + n % 5000, 'usd', current_date - 30 - s, ''
 			FROM generate_series(0, $2::int - 1) n, generate_series(1, 2) s`,
@@ -91,11 +93,15 @@ var (
 				JOIN ledger_transactions t ON t.source = 'earning/' || e.payee_id || '/' || e.id AND t.source <> ''
 				CROSS JOIN LATERAL (VALUES ('app', '', 1), ('payee', e.payee_id, -1)) AS side (account, owner, sign)`,
 	}
-)
+	if rail == payout.RailPayPal {
+		return slices.Concat(customers, onPayPal, earnings)
+	}
+	return slices.Concat(customers, onStripe, earnings)
+}
 
 // makePayees makes payees who have earned and are due, behind everybody's back and without accounts at
 // Stripe: what is measured with them does not get that far. Who is there already is due no more.
-func (r *run) makePayees(ctx context.Context, prefix string, n int, ofRail []string) error {
+func (r *run) makePayees(ctx context.Context, prefix string, n int, rail payout.Rail) error {
 	r.notef("%d payees are made …", n)
 	const plenty = 900_000_000_000
 	if err := errors.Join(r.fleet.Simulator.Stripe().SetPlatformBalance("usd", plenty), r.fleet.Simulator.PayPal().SetPayPalBalance("USD", plenty)); err != nil {
@@ -105,7 +111,7 @@ func (r *run) makePayees(ctx context.Context, prefix string, n int, ofRail []str
 		if _, err := tx.Exec(ctx, `UPDATE payees SET last_cycle = 'tomorrow'`); err != nil {
 			return err
 		}
-		for _, statement := range slices.Concat(payeesCustomers, ofRail, payeesEarnings) {
+		for _, statement := range payeesOn(rail) {
 			if _, err := tx.Exec(ctx, statement, prefix, n); err != nil {
 				return fmt.Errorf("make payees: %w", err)
 			}
@@ -200,7 +206,7 @@ func (r *run) payAll(ctx context.Context, prefix string, on date.Date, payouts i
 
 // planFor makes payees with accounts at Stripe and plans their payouts.
 func (r *run) planFor(ctx context.Context, prefix string, on date.Date, n int) error {
-	if err := r.makePayees(ctx, prefix, n, stripePayees); err != nil {
+	if err := r.makePayees(ctx, prefix, n, payout.RailStripe); err != nil {
 		return err
 	}
 	for i := range n {

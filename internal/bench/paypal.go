@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
 )
@@ -47,7 +48,7 @@ func (p paidByPayPal) each(n int) float64 { return float64(n) / float64(p.payout
 // payByPayPal has a run pay so many payees by PayPal.
 func (r *run) payByPayPal(ctx context.Context, prefix string, on date.Date, payees int) (paidByPayPal, error) {
 	paid := paidByPayPal{payouts: payees}
-	if err := r.makePayees(ctx, "paypal_"+prefix, payees, payPalPayees); err != nil {
+	if err := r.makePayees(ctx, "paypal_"+prefix, payees, payout.RailPayPal); err != nil {
 		return paid, err
 	}
 	began := time.Now()
