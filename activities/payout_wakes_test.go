@@ -6,12 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfast/holdfast/activities"
 	"github.com/holdfast/holdfast/internal/date"
 	"github.com/holdfast/holdfast/workflows"
 )
 
-// wake has payouts told of a cause, and gives how many were.
-func (b payoutBundle) wake(t *testing.T, in workflows.PayoutWakeInput) int {
+// wakePayouts has payouts told of a cause, and gives how many were.
+func (b bundle) wakePayouts(t *testing.T, in workflows.PayoutWakeInput) int {
 	t.Helper()
 	value, err := b.env.ExecuteActivity(workflows.ActivityWakePayouts, in)
 	require.NoError(t, err)
@@ -36,11 +37,11 @@ func TestAllThatWaitAreWokenOnce(t *testing.T) {
 	}
 
 	for range 2 {
-		require.Equal(t, 1+more, b.wake(t, workflows.PayoutWakeInput{Cause: "switch/1"}))
+		require.Equal(t, 1+more, b.wakePayouts(t, workflows.PayoutWakeInput{Cause: "switch/1"}))
 		require.Equal(t, 1+more, told())
 	}
-	require.Equal(t, 1+more, b.wake(t, workflows.PayoutWakeInput{RunDate: date.Of(time.Now()), Cause: "run/1"}))
-	require.Zero(t, b.wake(t, workflows.PayoutWakeInput{RunDate: date.Of(time.Now()).AddDays(-1), Cause: "run/2"}), "of another day")
+	require.Equal(t, 1+more, b.wakePayouts(t, workflows.PayoutWakeInput{RunDate: date.Of(time.Now()), Cause: "run/1"}))
+	require.Zero(t, b.wakePayouts(t, workflows.PayoutWakeInput{RunDate: date.Of(time.Now()).AddDays(-1), Cause: "run/2"}), "of another day")
 }
 
 // Telling that broke off goes on behind the last slice that was told.
@@ -54,6 +55,32 @@ func TestWakingGoesOnWhereItWas(t *testing.T) {
 		Result workflows.PayoutWakeResult `json:"result"`
 	}{first, workflows.PayoutWakeResult{Woken: 500}})
 
-	require.Equal(t, 500, b.wake(t, workflows.PayoutWakeInput{Cause: "switch/1"}))
+	require.Equal(t, 500, b.wakePayouts(t, workflows.PayoutWakeInput{Cause: "switch/1"}))
 	require.Zero(t, b.count(t, `SELECT count(*) FROM outbox WHERE key LIKE '%woken%'`))
+}
+
+// Batches at PayPal are told as payouts at Stripe are, once of a cause, and after a crash the rest of them.
+func TestBatchesThatWaitAreWokenOnce(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	b.register(workflows.ActivityWakePayouts, activities.NewPayoutRuns(b.pool, b.store, found{t}).WakePayouts)
+	batchID := b.batch(t, ada)
+	told := func() int {
+		return b.count(t, `SELECT count(*) FROM outbox WHERE message->>'signal' = 'provider_event' AND key = 'paypal-batch/`+batchID+`/woken/switch/1'`)
+	}
+
+	b.env.SetHeartbeatDetails(struct {
+		AfterBatch string `json:"after_batch"`
+	}{batchID})
+	require.Zero(t, b.wakePayouts(t, workflows.PayoutWakeInput{Cause: "switch/1"}), "it was told before the crash")
+	require.Zero(t, told())
+	b.env.SetHeartbeatDetails(nil)
+	for range 2 {
+		require.Equal(t, 1, b.wakePayouts(t, workflows.PayoutWakeInput{Cause: "switch/1"}))
+		require.Equal(t, 1, told())
+	}
+	require.Equal(t, 1, b.wakePayouts(t, workflows.PayoutWakeInput{RunDate: date.Of(time.Now()), Cause: "run/1"}))
+	require.Zero(t, b.wakePayouts(t, workflows.PayoutWakeInput{RunDate: date.Of(time.Now()).AddDays(-1), Cause: "run/2"}), "of another day")
+	b.send(t, batchID)
+	require.Zero(t, b.wakePayouts(t, workflows.PayoutWakeInput{Cause: "switch/2"}), "PayPal has it")
 }

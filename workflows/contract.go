@@ -344,7 +344,7 @@ type PayoutWakeInput struct {
 	Cause   string    `json:"cause"`
 }
 
-// PayoutWakeResult tells how many were told.
+// PayoutWakeResult tells how many were told: payouts at Stripe, and batches at PayPal.
 type PayoutWakeResult struct {
 	Woken int `json:"woken"`
 }

@@ -162,11 +162,14 @@ func TestWhoCannotGoLeavesTheBatch(t *testing.T) {
 	require.EqualValues(t, 10_000, b.balance(t, moved))
 	b.consistent(t)
 
-	// Who was paused goes with another batch.
+	// Who was paused goes with another batch, once nobody pauses them any more, at once.
+	require.NoError(t, b.store.PauseByOperator(t.Context(), paused, "olga", ""))
 	b.resumePayee(t, paused)
-	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.FormBatches(ctx, tx, []string{stays.ID}) })
+	require.Empty(t, b.payout(t, stays.ID).BatchID)
+	require.NoError(t, b.store.ResumeByOperator(t.Context(), paused, "olga", ""))
 	next := b.payout(t, stays.ID).BatchID
-	require.NotEqual(t, id, next)
+	require.NotContains(t, []string{"", id}, next)
+	require.Equal(t, "1", b.told(t, "batch/"+next))
 	require.Equal(t, payout.BatchSending, b.freeze(t, next).State)
 	b.consistent(t)
 }

@@ -67,20 +67,25 @@ func (s *Store) ListUnseenBatches(ctx context.Context, after string, limit int) 
 // such as those whose payee was paused when theirs was frozen and is not any more. It tells how many.
 func (s *Store) FormLeftovers(ctx context.Context, limit int) (payouts int, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT id FROM payouts p WHERE method = 'paypal' AND state = 'planned' AND batch_id IS NULL AND handed_at IS NOT NULL
-				AND NOT EXISTS (SELECT FROM payee_pauses s WHERE s.payee_id = p.payee_id)
-			ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
-		if err != nil {
-			return fmt.Errorf("find payouts that are in no batch: %w", err)
-		}
-		ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return fmt.Errorf("find payouts that are in no batch: %w", err)
-		}
-		payouts = len(ids)
-		return s.FormBatches(ctx, tx, ids)
+		payouts, err = s.formLeftovers(ctx, tx, "", limit)
+		return err
 	})
 	return payouts, err
+}
+
+// formLeftovers is FormLeftovers for one payee, or for all when none is named.
+func (s *Store) formLeftovers(ctx context.Context, tx pgx.Tx, payeeID string, limit int) (payouts int, err error) {
+	rows, err := tx.Query(ctx, `SELECT id FROM payouts p WHERE method = 'paypal' AND state = 'planned' AND batch_id IS NULL AND handed_at IS NOT NULL
+			AND ($1 = '' OR payee_id = $1) AND NOT EXISTS (SELECT FROM payee_pauses s WHERE s.payee_id = p.payee_id)
+		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, payeeID, limit)
+	if err != nil {
+		return 0, fmt.Errorf("find payouts that are in no batch: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return 0, fmt.Errorf("find payouts that are in no batch: %w", err)
+	}
+	return len(ids), s.FormBatches(ctx, tx, ids)
 }
 
 // MarkPlanned records that payouts that are still planned were had looked at, on their own or with their

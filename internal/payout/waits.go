@@ -36,6 +36,20 @@ func ListWaiting(ctx context.Context, db postgres.DB, on date.Date, after string
 	return ids, nil
 }
 
+// ListWaitingBatches is ListWaiting for the batches at PayPal: those that are to be sent, or may have been.
+func ListWaitingBatches(ctx context.Context, db postgres.DB, on date.Date, after string, limit int) ([]string, error) {
+	rows, err := db.Query(ctx, `SELECT id FROM paypal_batches WHERE state IN ('open', 'sending') AND ($1::date IS NULL OR run_date = $1) AND id > $2
+		ORDER BY id LIMIT $3`, on, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list batches that wait: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list batches that wait: %w", err)
+	}
+	return ids, nil
+}
+
 // wake has the payouts of a date, or all when it is zero, told that a stop was lifted.
 func (s *Store) wake(ctx context.Context, tx pgx.Tx, on date.Date, cause string) error {
 	if err := outbox.Add(ctx, tx, s.work.Wake(on, cause+"/"+moment())); err != nil {
@@ -44,7 +58,8 @@ func (s *Store) wake(ctx context.Context, tx pgx.Tx, on date.Date, cause string)
 	return nil
 }
 
-// wakePayee has the payouts of one payee told that a stop was lifted. These are few.
+// wakePayee has the payouts of one payee told that a stop was lifted, and puts those into batches that
+// left theirs for it. These are few.
 func (s *Store) wakePayee(ctx context.Context, tx pgx.Tx, payeeID string) error {
 	rows, err := tx.Query(ctx, `SELECT id FROM payouts WHERE payee_id = $1 AND `+waiting, payeeID)
 	if err != nil {
@@ -59,8 +74,12 @@ func (s *Store) wakePayee(ctx context.Context, tx pgx.Tx, payeeID string) error 
 			return err
 		}
 	}
-	return nil
+	_, err = s.formLeftovers(ctx, tx, payeeID, leftoversOfPayee)
+	return err
 }
+
+// leftoversOfPayee bounds what of one payee goes into batches at once; the sweep finds the rest.
+const leftoversOfPayee = 500
 
 // lookAt has a payout's workflow look how it stands now.
 func (s *Store) lookAt(ctx context.Context, tx pgx.Tx, id, cause string) error {

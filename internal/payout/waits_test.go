@@ -55,6 +55,30 @@ func TestAPayoutWaitsWhileSomethingIsToBeSent(t *testing.T) {
 	}
 }
 
+// A batch waits until PayPal has it or it ends. What is with PayPal is not kept by a stop.
+func TestABatchWaitsWhileItIsToBeSent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.formed(t, ada)[0].ID
+	waits := func(want ...string) {
+		t.Helper()
+		for on, expected := range map[date.Date][]string{{}: want, civil(t, friday): want, civil(t, friday).AddDays(1): nil} {
+			found, err := payout.ListWaitingBatches(t.Context(), b.pool, on, "", 10)
+			require.NoError(t, err)
+			require.ElementsMatch(t, expected, found)
+		}
+		require.Empty(t, b.waiting(t, date.Date{}), "what is in a batch has no workflow of its own")
+	}
+	waits(id)
+	b.freeze(t, id)
+	waits(id)
+	behind, err := payout.ListWaitingBatches(t.Context(), b.pool, date.Date{}, id, 10)
+	require.NoError(t, err)
+	require.Empty(t, behind)
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.BatchAccepted(ctx, tx, id, atPayPal) })
+	waits()
+}
+
 // told counts the messages that have something go on.
 func (b bundle) told(t *testing.T, key string) string {
 	t.Helper()
