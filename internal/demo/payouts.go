@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -26,11 +27,13 @@ const (
 	minimum       = 1_000     // cents; what fleets have by default
 )
 
-// payee is somebody who is to be paid, and what the demo itself expects of the day.
+// payee is somebody who is to be paid, on an account at Stripe or to an address at PayPal, and what the
+// demo itself expects of the day.
 type payee struct {
 	id       string
 	special  string // what is special; empty for most
 	account  simulator.Account
+	payPal   string // the address; empty: paid by Stripe
 	earnings []apiclient.Earning
 	// unpaid says that nothing is to arrive whatever was earned.
 	unpaid bool
@@ -49,17 +52,27 @@ func lastPayday(now time.Time) payday {
 
 // paidOut is a day of payouts.
 func (s *story) paidOut(ctx context.Context) error {
-	s.chapter("A day of payouts; Stripe goes down in the middle, and the worker is killed meanwhile")
+	s.chapter("A day of payouts by Stripe and PayPal; an answer of PayPal's is lost, Stripe goes down, and the worker is killed meanwhile")
 	s.payday = lastPayday(time.Now())
 	s.payees = s.payday.payees()
 	stripe := s.fleet.Simulator.Stripe()
 	if err := stripe.SetPlatformBalance("usd", platformFunds); err != nil {
 		return err
 	}
+	if err := s.fleet.Simulator.PayPal().SetPayouts(simulator.PayPalPayoutSettings{ProcessingMS: 200}); err != nil {
+		return err
+	}
 	if err := s.enrollAll(ctx); err != nil {
 		return err
 	}
+	lost := simulator.Fault{Kind: simulator.ExecuteThenDrop, Method: http.MethodPost, PathPrefix: payPalPayouts, Times: 1}
+	if err := s.fleet.Simulator.SetFaults(lost); err != nil {
+		return err
+	}
 	if err := s.startRun(ctx); err != nil {
+		return err
+	}
+	if err := s.batchWithoutAnswer(ctx); err != nil {
 		return err
 	}
 	if err := s.outageAmidPayouts(ctx); err != nil {
@@ -74,6 +87,9 @@ func (s *story) paidOut(ctx context.Context) error {
 	if err := s.awaitPayouts(ctx, "every payout to end", "planned", "sending", "in_transit"); err != nil {
 		return err
 	}
+	if err := s.payToNewAddress(ctx); err != nil {
+		return err
+	}
 	return s.showPayees(ctx)
 }
 
@@ -82,6 +98,9 @@ func (d payday) payees() []*payee {
 	all := d.specialPayees()
 	for i := len(all); i < payeeCount; i++ {
 		p := &payee{id: fmt.Sprintf("payee_%03d", i+1)}
+		if i%5 == 0 {
+			p.payPal = p.id + "@example.com"
+		}
 		p.earn(d.sale(2_000+int64(i)*137, -1), d.sale(1_234+int64(i), -3))
 		if i%3 == 0 {
 			p.earn(d.sale(777, 2)) // after the cutoff: next Friday pays it
@@ -120,11 +139,21 @@ func (d payday) specialPayees() []*payee {
 	closed.earn(d.sale(8_000, -1))
 	bounced := &payee{id: bouncedPayee, special: "the bank sends it back", unpaid: true}
 	bounced.earn(d.sale(9_000, -1))
-	return []*payee{refunded, small, indebted, paused, ownSchedule, disabled, closed, bounced}
+	locked := &payee{id: "payee_locked", special: "PayPal: the account is locked", payPal: "failed-locked@example.com", unpaid: true}
+	locked.earn(d.sale(9_500, -1))
+	unclaimed := &payee{id: unclaimedPayee, special: "PayPal: nobody has the address; a new one later", payPal: "unclaimed-typo@example.com"}
+	unclaimed.earn(d.sale(9_900, -1))
+	return []*payee{refunded, small, indebted, paused, ownSchedule, disabled, closed, bounced, locked, unclaimed}
 }
 
-// bouncedPayee is whose bank takes the payout and then sends it back.
-const bouncedPayee = "payee_bounced"
+const (
+	// bouncedPayee is whose bank takes the payout and then sends it back.
+	bouncedPayee = "payee_bounced"
+	// unclaimedPayee gave an address at PayPal that nobody has.
+	unclaimedPayee = "payee_unclaimed"
+	// payPalPayouts is where batches are sent.
+	payPalPayouts = "/v1/payments/payouts"
+)
 
 func (p *payee) earn(earnings ...apiclient.Earning) {
 	for i, e := range earnings {
@@ -151,7 +180,7 @@ func (d payday) earning(kind string, cents int64, days int) apiclient.Earning {
 }
 
 // expected is what is to arrive, added up without Holdfast: sales through the cutoff, less all that was
-// taken back since, unless that is too little.
+// taken back since, unless that is too little, and at PayPal less a fee of 2 %, rounded up.
 func (p *payee) expected(d payday) int64 {
 	total := int64(0)
 	for _, e := range p.earnings {
@@ -164,6 +193,10 @@ func (p *payee) expected(d payday) int64 {
 	}
 	if p.unpaid || total < minimum {
 		return 0
+	}
+	if p.payPal != "" {
+		const percent, whole = 2, 100
+		total -= (total*percent + whole - 1) / whole
 	}
 	return total
 }
@@ -185,13 +218,13 @@ func (s *story) enrollAll(ctx context.Context) error {
 	for _, p := range s.payees {
 		s.customers = append(s.customers, p.id)
 	}
-	s.sayf("%d payees sign up, each with a connected account at Stripe; the app reports %d sales, refunds and chargebacks: %s.",
-		len(s.payees), earnings, time.Since(began).Round(100*time.Millisecond))
+	s.sayf("%d payees sign up, %d with an address at PayPal and the others with a connected account at Stripe; the app reports %d sales, refunds and chargebacks: %s.",
+		len(s.payees), s.atPayPal(), earnings, time.Since(began).Round(100*time.Millisecond))
 	if _, err := s.app.PausePayee(ctx, "payee_paused", "on holiday"); err != nil {
 		return err
 	}
 	err := await(ctx, "every account to be looked at", func() (bool, error) {
-		unknown, err := s.count(`SELECT count(*) FROM payees p LEFT JOIN payee_accounts a ON a.payee_id = p.id WHERE a.payee_id IS NULL`)(ctx)
+		unknown, err := s.count(`SELECT count(*) FROM payees p LEFT JOIN payee_accounts a ON a.payee_id = p.id WHERE a.payee_id IS NULL AND p.rail = 'stripe'`)(ctx)
 		return unknown == 0, err
 	})
 	if err != nil {
@@ -207,14 +240,13 @@ func (s *story) enroll(ctx context.Context, p *payee) (err error) {
 	if _, _, err := s.app.CreateCustomer(ctx, profile(p.id)); err != nil {
 		return fmt.Errorf("sign %s up: %w", p.id, err)
 	}
-	if p.account, err = s.fleet.Simulator.Stripe().PutAccount(p.account); err != nil {
-		return err
+	if p.payPal == "" {
+		if p.account, err = s.fleet.Simulator.Stripe().PutAccount(p.account); err != nil {
+			return err
+		}
 	}
-	_, _, err = s.app.PutPayee(ctx, p.id, apiclient.PayeeProfile{
-		Email: p.id + "@example.com", Country: "US", Currency: "usd", Rail: "stripe", StripeAccountID: p.account.ID, Schedule: "weekly",
-	})
-	if err != nil {
-		return fmt.Errorf("make %s a payee: %w", p.id, err)
+	if err := s.putPayee(ctx, p); err != nil {
+		return err
 	}
 	for _, e := range p.earnings {
 		if _, _, err := s.app.Earn(ctx, p.id, e); err != nil {
@@ -222,6 +254,30 @@ func (s *story) enroll(ctx context.Context, p *payee) (err error) {
 		}
 	}
 	return nil
+}
+
+// putPayee tells Holdfast where somebody is to be paid.
+func (s *story) putPayee(ctx context.Context, p *payee) error {
+	is := apiclient.PayeeProfile{
+		Email: p.id + "@example.com", Country: "US", Currency: "usd", Rail: "stripe", StripeAccountID: p.account.ID, Schedule: "weekly",
+	}
+	if p.payPal != "" {
+		is.Rail, is.PayPalEmail = "paypal", p.payPal
+	}
+	if _, _, err := s.app.PutPayee(ctx, p.id, is); err != nil {
+		return fmt.Errorf("make %s a payee: %w", p.id, err)
+	}
+	return nil
+}
+
+// atPayPal is how many are paid by PayPal.
+func (s *story) atPayPal() (n int) {
+	for _, p := range s.payees {
+		if p.payPal != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // startRun starts the run twice, as a schedule and an impatient operator do.
@@ -242,11 +298,58 @@ func (s *story) startRun(ctx context.Context) error {
 	return nil
 }
 
+// batchWithoutAnswer waits until a batch was sent again of which PayPal's first answer was lost.
+func (s *story) batchWithoutAnswer(ctx context.Context) error {
+	posts := func() simulator.Calls { return s.fleet.Simulator.Calls().To(http.MethodPost, payPalPayouts) }
+	err := await(ctx, "the batch to be known at PayPal", func() (bool, error) {
+		known, err := s.count(`SELECT count(*) FROM paypal_batches WHERE paypal_batch_id IS NOT NULL`)(ctx)
+		return known > 0 && len(posts()) > 1, err
+	})
+	if err != nil {
+		return err
+	}
+	batches := s.fleet.Simulator.PayPal().PayPalBatches()
+	s.sayf("PayPal took the batch of %d payouts, and its answer was lost. The same batch was sent again under the same", len(batches[0].Items))
+	s.sayf("sender_batch_id: PayPal saw %d requests, said that the last was a duplicate, and has %d batch. It was adopted.", len(posts()), len(batches))
+	return nil
+}
+
+// payToNewAddress cancels the payout that nobody claims, and pays it again to an address that somebody has.
+func (s *story) payToNewAddress(ctx context.Context) error {
+	payouts, err := s.app.Payouts(ctx, unclaimedPayee)
+	if err != nil {
+		return err
+	}
+	if len(payouts) != 1 || payouts[0].Status != "unclaimed" {
+		return fmt.Errorf("demo: the payouts of %s are %+v, and not one that is unclaimed", unclaimedPayee, payouts)
+	}
+	s.sayf("Nobody claims the payout of %s: the address was wrong. The payee gives another; an operator cancels the", unclaimedPayee)
+	s.sayf("payout (starter payouts cancel) and has it made again (starter payouts retry).")
+	if _, err := s.operator.CancelPayout(ctx, payouts[0].ID, "the address was wrong"); err != nil {
+		return err
+	}
+	if err := s.awaitPayouts(ctx, "PayPal to give the money back", "unclaimed"); err != nil {
+		return err
+	}
+	for _, p := range s.payees {
+		if p.id == unclaimedPayee {
+			p.payPal = "right@example.com"
+			if err := s.putPayee(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := s.operator.RetryPayout(ctx, payouts[0].ID, "to the new address"); err != nil {
+		return err
+	}
+	return s.awaitPayouts(ctx, "the payout to the new address", "planned", "sending", "in_transit", "unclaimed")
+}
+
 // outageAmidPayouts takes Stripe away when a part of the money has moved, and then the worker.
 func (s *story) outageAmidPayouts(ctx context.Context) error {
 	const moved = 30
 	err := await(ctx, "some payouts to be on their way", func() (bool, error) {
-		n, err := s.count(`SELECT count(*) FROM payouts WHERE state = 'in_transit'`)(ctx)
+		n, err := s.count(`SELECT count(*) FROM payouts WHERE state = 'in_transit' AND method <> 'paypal'`)(ctx)
 		return n >= moved, err
 	})
 	if err != nil {
@@ -308,7 +411,7 @@ func (s *story) showRun(ctx context.Context, when string) error {
 func (s *story) banksAnswer(ctx context.Context) error {
 	s.sayf("The banks book the payouts; the one of %s sends it back. Stripe tells by webhook.", bouncedPayee)
 	stripe := s.fleet.Simulator.Stripe()
-	rows, err := s.fleet.Pool.Query(ctx, `SELECT payee_id, provider_payout_id FROM payouts WHERE state = 'in_transit'`)
+	rows, err := s.fleet.Pool.Query(ctx, `SELECT payee_id, provider_payout_id FROM payouts WHERE state = 'in_transit' AND method <> 'paypal'`)
 	if err != nil {
 		return err
 	}
@@ -330,13 +433,15 @@ func (s *story) banksAnswer(ctx context.Context) error {
 	return rows.Err()
 }
 
-// books is what three independent places say was paid, by payee, in cents.
-type books struct{ ledger, api, stripe map[string]int64 }
+// books is what three independent places say that payees have received, in cents.
+type books struct{ ledger, api, providers map[string]int64 }
 
 func (s *story) readBooks(ctx context.Context) (b books, err error) {
-	b = books{ledger: map[string]int64{}, api: map[string]int64{}, stripe: map[string]int64{}}
-	rows, err := s.fleet.Pool.Query(ctx, `SELECT owner, sum(amount)::bigint FROM ledger_entries
-		WHERE account = 'in_payout' AND event IN ('paid', 'returned') GROUP BY owner`)
+	b = books{ledger: map[string]int64{}, api: map[string]int64{}, providers: map[string]int64{}}
+	// What payouts took from payees, less our fee.
+	rows, err := s.fleet.Pool.Query(ctx, `SELECT p.payee_id, sum(e.amount)::bigint FROM ledger_entries e
+		JOIN ledger_transactions t ON t.id = e.transaction_id JOIN payouts p ON p.id = t.payout_id
+		WHERE e.account IN ('in_payout', 'fees') AND e.event IN ('paid', 'returned', 'item_reversed') GROUP BY p.payee_id`)
 	if err != nil {
 		return b, err
 	}
@@ -352,15 +457,18 @@ func (s *story) readBooks(ctx context.Context) (b books, err error) {
 	if err := rows.Err(); err != nil {
 		return b, err
 	}
-	for id, received := range s.fleet.Simulator.Stripe().MoneyAudit().Received {
-		b.stripe[id] = received["usd"]
-	}
+	atStripe, atPayPal := s.fleet.Simulator.Stripe().MoneyAudit(), s.fleet.Simulator.PayPal().PayPalMoneyAudit()
 	for _, p := range s.payees {
-		shown, err := s.app.Payee(ctx, p.id)
+		b.providers[p.id] = atStripe.Received[p.id]["usd"] + atPayPal.Received[p.payPal]["USD"]
+		payouts, err := s.app.Payouts(ctx, p.id)
 		if err != nil {
 			return b, err
 		}
-		b.api[p.id] = shown.Balance.Paid.Minor
+		for _, made := range payouts {
+			if made.Status == "paid" {
+				b.api[p.id] += made.Net.Minor
+			}
+		}
 	}
 	return b, nil
 }
@@ -372,7 +480,7 @@ func (s *story) showPayees(ctx context.Context) error {
 		return err
 	}
 	s.sayf("")
-	s.sayf("What should have arrived, added up by the demo itself, and what Stripe has paid out:")
+	s.sayf("What should have arrived, added up by the demo itself, and what Stripe and PayPal have paid out:")
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "   PAYEE\tEXPECTED\tRECEIVED\tWHAT HOLDFAST SAYS\t")
 	const ordinary = 3
@@ -387,14 +495,14 @@ func (s *story) showPayees(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(table, "   %s\t%s\t%s\t%s\t\n", p.named(), usd(p.expected(s.payday)), usd(b.stripe[p.id]), says)
+		fmt.Fprintf(table, "   %s\t%s\t%s\t%s\t\n", p.named(), usd(p.expected(s.payday)), usd(b.providers[p.id]), says)
 	}
 	fmt.Fprintf(table, "   … and %d more\t\t\t\t\n", len(s.payees)-shown)
-	fmt.Fprintf(table, "   all %d\t%s\t%s\t\t\n", len(s.payees), usd(total), usd(sumOf(b.stripe)))
+	fmt.Fprintf(table, "   all %d\t%s\t%s\t\t\n", len(s.payees), usd(total), usd(sumOf(b.providers)))
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	s.sayf("The same sum: ledger %s, Stripe %s, API %s.", usd(sumOf(b.ledger)), usd(sumOf(b.stripe)), usd(sumOf(b.api)))
+	s.sayf("The same sum: ledger %s, Stripe and PayPal %s, API %s.", usd(sumOf(b.ledger)), usd(sumOf(b.providers)), usd(sumOf(b.api)))
 	return nil
 }
 
@@ -462,19 +570,22 @@ func (s *story) payoutExpectations() []expectation {
 			return differing(one(b), other(b)), err
 		}}
 	}
-	atStripe := func(b books) map[string]int64 { return b.stripe }
+	atProviders := func(b books) map[string]int64 { return b.providers }
 	return []expectation{
 		{"Postgres", "payouts paid", paid, s.count(`SELECT count(*) FROM payouts WHERE state = 'paid'`)},
-		{"Postgres", "payouts that ended without being paid, and were released", 2, s.count(`SELECT count(*) FROM payouts WHERE released`)},
+		{"Postgres", "payouts that ended without being paid, and were released", 4, s.count(`SELECT count(*) FROM payouts WHERE released`)},
 		{"Postgres", "payouts that are not over", 0, s.count(`SELECT count(*) FROM payouts WHERE state <> 'paid' AND NOT released`)},
 		{"Postgres", "ledger transactions that do not sum to zero", 0, s.count(`SELECT count(*) FROM (
 			SELECT FROM ledger_entries GROUP BY transaction_id HAVING sum(amount) <> 0) unbalanced`)},
 		{"Postgres", "violations of the ledger's invariants", 0, s.ledgerViolations},
-		{"Stripe", "payees paid twice", 0, s.paidTwice},
-		{"Stripe", "money lost or moved twice", 0, s.moneyProblems},
-		differ("expected = Stripe", func(books) map[string]int64 { return s.expectedCents() }, atStripe),
-		differ("ledger = Stripe", func(b books) map[string]int64 { return b.ledger }, atStripe),
-		differ("API = Stripe", func(b books) map[string]int64 { return b.api }, atStripe),
+		{"Stripe, PayPal", "payees paid twice", 0, s.paidTwice},
+		{"Stripe, PayPal", "money lost or moved twice", 0, s.moneyProblems},
+		{"PayPal", "batches made, one of them again after its answer was lost, one for the new address", 2, func(context.Context) (int, error) {
+			return len(s.fleet.Simulator.PayPal().PayPalBatches()), nil
+		}},
+		differ("expected = providers", func(books) map[string]int64 { return s.expectedCents() }, atProviders),
+		differ("ledger = providers", func(b books) map[string]int64 { return b.ledger }, atProviders),
+		differ("API = providers", func(b books) map[string]int64 { return b.api }, atProviders),
 	}
 }
 
@@ -494,11 +605,14 @@ func (s *story) ledgerViolations(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// paidTwice counts the payees with more than one payout that Stripe made and that did not fail.
+// paidTwice counts the payees with more than one payout that was made at a provider and did not fail.
 func (s *story) paidTwice(context.Context) (n int, err error) {
 	live := map[string]int{}
 	for _, m := range s.fleet.Simulator.Stripe().MoneyAudit().Payouts {
 		live[m.PayeeID] += m.LivePayouts
+	}
+	for _, m := range s.fleet.Simulator.PayPal().PayPalMoneyAudit().Payouts {
+		live[m.Receiver] += m.LiveItems
 	}
 	for _, payouts := range live {
 		if payouts > 1 {
@@ -509,6 +623,7 @@ func (s *story) paidTwice(context.Context) (n int, err error) {
 }
 
 func (s *story) moneyProblems(context.Context) (int, error) {
-	audit := s.fleet.Simulator.Stripe().MoneyAudit()
-	return len(audit.Duplicates) + len(audit.Mismatched) + len(audit.Unbalanced) + len(audit.Lost), audit.Err()
+	atStripe, atPayPal := s.fleet.Simulator.Stripe().MoneyAudit(), s.fleet.Simulator.PayPal().PayPalMoneyAudit()
+	problems := slices.Concat(atStripe.Duplicates, atStripe.Mismatched, atStripe.Unbalanced, atPayPal.Duplicates, atPayPal.Mismatched)
+	return len(problems) + len(atStripe.Lost) + len(atPayPal.Lost), errors.Join(atStripe.Err(), atPayPal.Err())
 }
