@@ -149,6 +149,11 @@ func (s *PayPalSearch) take(ctx context.Context, found searched, result *workflo
 	for _, r := range reversals {
 		if r.Whole {
 			err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+				if r.Blocked {
+					if err := s.payouts.ItemFundsBack(ctx, tx, r.BatchID, r.PayoutID); err != nil {
+						return err
+					}
+				}
 				return outbox.Add(ctx, tx, workflows.LookAtPayPalBatch(r.BatchID, "reversed/"+r.TransactionID))
 			})
 			result.Whole++

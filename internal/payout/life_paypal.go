@@ -46,9 +46,10 @@ type ItemSeen struct {
 	Status        string // its transaction_status
 	Net           money.Amount
 	Fee           money.Amount // PayPal's own; the zero value while it is not known
-	// FundsBack says of a blocked item that the platform has its money again.
-	FundsBack bool
-	Failure   Failure // of one that failed
+	Failure       Failure      // of one that failed
+
+	// fundsBack says of a blocked item that the platform has its money again.
+	fundsBack bool
 }
 
 // means is the state in which a payout is whose item has a status. A status that we do not know is one
@@ -66,7 +67,7 @@ func (i ItemSeen) means() State {
 	case ItemCanceled:
 		return Canceled
 	case ItemBlocked:
-		if i.FundsBack {
+		if i.fundsBack {
 			return Failed
 		}
 	}
@@ -88,11 +89,25 @@ func (i ItemSeen) age() int {
 	}
 }
 
+// ItemFundsBack records that PayPal has given the money of a blocked item back, which the next look at the
+// item takes into account.
+func (s *Store) ItemFundsBack(ctx context.Context, tx pgx.Tx, batchID, payoutID string) error {
+	if _, err := LockBatch(ctx, tx, batchID); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `UPDATE paypal_batch_items SET funds_back = true WHERE batch_id = $1 AND payout_id = $2`, batchID, payoutID)
+	if err != nil {
+		return fmt.Errorf("payout %s: record that its money is back: %w", payoutID, err)
+	}
+	return nil
+}
+
 // frozenItem is an item as it was sent, and what PayPal said of it last.
 type frozenItem struct {
-	net    money.Amount
-	status string
-	itemID string
+	net       money.Amount
+	status    string
+	itemID    string
+	fundsBack bool
 }
 
 // ItemsSeen takes on what PayPal says of a batch's items: each that is listed is accepted and then goes
@@ -142,7 +157,7 @@ func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items 
 }
 
 func frozenItems(ctx context.Context, tx pgx.Tx, batchID string, named []string) (map[string]frozenItem, error) {
-	rows, err := tx.Query(ctx, `SELECT payout_id, amount, currency, transaction_status, coalesce(item_id, '') FROM paypal_batch_items
+	rows, err := tx.Query(ctx, `SELECT payout_id, amount, currency, transaction_status, coalesce(item_id, ''), funds_back FROM paypal_batch_items
 		WHERE batch_id = $1 AND payout_id = ANY ($2)`, batchID, named)
 	if err != nil {
 		return nil, fmt.Errorf("batch %s: read what was sent: %w", batchID, err)
@@ -152,7 +167,7 @@ func frozenItems(ctx context.Context, tx pgx.Tx, batchID string, named []string)
 		i   frozenItem
 		all = make(map[string]frozenItem, len(named))
 	)
-	_, err = pgx.ForEachRow(rows, []any{&id, &i.net.Minor, &i.net.Currency, &i.status, &i.itemID}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &i.net.Minor, &i.net.Currency, &i.status, &i.itemID, &i.fundsBack}, func() error {
 		all[id] = i
 		return nil
 	})
@@ -180,6 +195,7 @@ func (l *listing) see(ctx context.Context, p Payout, sent frozenItem, items []It
 			newest = i
 		}
 	}
+	newest.fundsBack = sent.fundsBack
 	if wrong := differs(p, sent, items); wrong != "" {
 		l.kept = append(l.kept, newest)
 		return l.hold(ctx, p, wrong)

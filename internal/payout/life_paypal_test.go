@@ -95,7 +95,7 @@ func TestWhatPayPalSaysOfAnItemDecides(t *testing.T) {
 				seen := says(p, step)
 				if step == fundsBack {
 					seen = says(p, payout.ItemBlocked)
-					seen.FundsBack = true
+					b.inTx(t, func(ctx context.Context, tx pgx.Tx) error { return b.store.ItemFundsBack(ctx, tx, batch, p.ID) })
 				}
 				seen.Fee = cents(25)
 				b.itemsSeen(t, batch, seen)
@@ -249,6 +249,48 @@ func TestAFeeThatPayPalGivesBackIsReversed(t *testing.T) {
 	require.Equal(t, "40", charged(payout.ItemReturned, cents(40)))
 	require.Equal(t, "0", charged(payout.ItemReturned, cents(0)))
 	require.Equal(t, "3", b.read(t, `SELECT count(*) FROM ledger_transactions WHERE event = 'provider_fee'`))
+	b.consistent(t)
+}
+
+// RULES §3: what is blocked has failed once its funds are back, which a movement shows and the status need
+// not.
+func TestABlockedPayoutFailsWhenAMovementBringsItsFundsBack(t *testing.T) {
+	t.Parallel()
+	b := batchesOf(t, 10)
+	batch := b.sent(t, payees(2)...)
+	blocked, onHold := b.members(t, batch)[0], b.members(t, batch)[1]
+	see := func() {
+		b.itemsSeen(t, batch, says(blocked, payout.ItemBlocked))
+		b.itemsSeen(t, batch, says(onHold, payout.ItemOnHold))
+	}
+	search := func(minor int64) []payout.Reversal {
+		t.Helper()
+		var all []payout.TakenBack
+		for _, p := range []payout.Payout{blocked, onHold} {
+			all = append(all, payout.TakenBack{TransactionID: "BACK" + p.ID, Of: says(p, payout.ItemBlocked).TransactionID, Amount: cents(minor)})
+		}
+		found, err := payout.FindReversals(t.Context(), b.pool, all)
+		require.NoError(t, err)
+		return found
+	}
+	see()
+	require.Empty(t, search(blocked.Net.Minor-1), "a part says nothing yet")
+	found := search(blocked.Net.Minor)
+	require.Len(t, found, 1, "what is on hold is not blocked")
+	require.Equal(t, blocked.ID, found[0].PayoutID)
+	require.True(t, found[0].Blocked && found[0].Whole)
+	see()
+	require.Equal(t, payout.InTransit, b.payout(t, blocked.ID).State)
+
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.ItemFundsBack(ctx, tx, found[0].BatchID, found[0].PayoutID)
+	})
+	see()
+
+	require.Equal(t, payout.Failed, b.payout(t, blocked.ID).State)
+	require.EqualValues(t, 10_000, b.balance(t, blocked.PayeeID))
+	require.Equal(t, payout.InTransit, b.payout(t, onHold.ID).State)
+	require.Empty(t, search(blocked.Net.Minor))
 	b.consistent(t)
 }
 

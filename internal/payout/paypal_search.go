@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast/holdfast/internal/postgres"
 )
 
-// What PayPal takes back of a payout that was paid is found by a daily search of its movements, each of
+// What PayPal takes back of a payout that was paid, or gives back of one that it blocked, is found by a daily search of its movements, each of
 // which may name the one that it takes back. A search looks again at the days before: PayPal tells late.
 
 const (
@@ -62,16 +62,17 @@ type TakenBack struct {
 	Amount        money.Amount
 }
 
-// Reversal is a paid payout of which something was taken back.
+// Reversal is a payout that was paid, or blocked, and of which something was taken back.
 type Reversal struct {
 	TakenBack
 
 	PayoutID string
 	BatchID  string
-	Whole    bool // as much as was paid: its item is to be read
+	Blocked  bool // it was never paid
+	Whole    bool // as much as was sent: its item is to be read
 }
 
-// FindReversals gives those of the movements that take back payouts which are paid here.
+// FindReversals gives those of the movements that take back payouts which are paid here, or blocked.
 func FindReversals(ctx context.Context, db postgres.DB, all []TakenBack) ([]Reversal, error) {
 	byOriginal := map[string][]TakenBack{}
 	var of []string
@@ -81,9 +82,10 @@ func FindReversals(ctx context.Context, db postgres.DB, all []TakenBack) ([]Reve
 		}
 		byOriginal[t.Of] = append(byOriginal[t.Of], t)
 	}
-	rows, err := db.Query(ctx, `SELECT i.transaction_id, i.payout_id, i.batch_id, i.amount, i.currency FROM paypal_batch_items i
-			JOIN payouts p ON p.id = i.payout_id AND p.state = 'paid' AND p.batch_id = i.batch_id
-		WHERE i.transaction_id = ANY ($1) ORDER BY i.batch_id, i.payout_id`, of)
+	rows, err := db.Query(ctx, `SELECT i.transaction_id, i.payout_id, i.batch_id, p.state <> 'paid', i.amount, i.currency FROM paypal_batch_items i
+			JOIN payouts p ON p.id = i.payout_id AND p.batch_id = i.batch_id
+				AND (p.state = 'paid' OR p.state = 'in_transit' AND i.transaction_status = $2)
+		WHERE i.transaction_id = ANY ($1) ORDER BY i.batch_id, i.payout_id`, of, ItemBlocked)
 	if err != nil {
 		return nil, fmt.Errorf("find the payouts that %d movements take back: %w", len(all), err)
 	}
@@ -93,11 +95,14 @@ func FindReversals(ctx context.Context, db postgres.DB, all []TakenBack) ([]Reve
 		r        Reversal
 		paid     money.Amount
 	)
-	_, err = pgx.ForEachRow(rows, []any{&original, &r.PayoutID, &r.BatchID, &paid.Minor, &paid.Currency}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&original, &r.PayoutID, &r.BatchID, &r.Blocked, &paid.Minor, &paid.Currency}, func() error {
 		for _, taken := range byOriginal[original] {
 			r.TakenBack = taken
-			r.Whole = taken.Amount.Currency != paid.Currency || taken.Amount.Minor >= paid.Minor
-			found = append(found, r)
+			r.Whole = taken.Amount.Currency == paid.Currency && taken.Amount.Minor >= paid.Minor ||
+				taken.Amount.Currency != paid.Currency && !r.Blocked
+			if r.Whole || !r.Blocked { // of one that is blocked a part says nothing yet
+				found = append(found, r)
+			}
 		}
 		return nil
 	})

@@ -50,6 +50,8 @@ CREATE TABLE paypal_batch_items (
     transaction_status text NOT NULL DEFAULT '',
     error_code         text NOT NULL DEFAULT '',
     seen_at            timestamptz,
+    -- A movement at PayPal has brought the money of a blocked one back; its status need not say so.
+    funds_back         boolean NOT NULL DEFAULT false,
     PRIMARY KEY (batch_id, position),
     UNIQUE (batch_id, payout_id)
 );
