@@ -166,8 +166,8 @@ var (
 	eventInText = regexp.MustCompile("`([a-z_]+\\.[a-z_.]+[a-z])`")
 	eventInCode = regexp.MustCompile(`"([a-z_]+\.[a-z_.]+[a-z])"[,:]`)
 
-	connectedEvent  = regexp.MustCompile(`e\.Type == "([a-z_.]+)"`)
-	connectedEvents = regexp.MustCompile(`HasPrefix\(e\.Type, "([a-z_.]+)"\)`)
+	connectedEvent  = regexp.MustCompile(`(?:e\.Type|eventType) == "([a-z_.]+)"`)
+	connectedEvents = regexp.MustCompile(`HasPrefix\((?:e\.Type|eventType), "([a-z_.]+)"\)`)
 	eventsInText    = regexp.MustCompile("`([a-z_]+\\.[a-z_.*]+)`")
 )
 
@@ -188,6 +188,19 @@ func TestStripesEventsAreInTheReadme(t *testing.T) {
 	}
 	require.NotEmpty(t, wanted)
 	require.Equal(t, sorted(wanted), sorted(all(eventsInText, connected)))
+}
+
+var (
+	payPalFamilyInCode = regexp.MustCompile(`= "([A-Z-]+\.[A-Z-]+\.)"`)
+	payPalFamilyInText = regexp.MustCompile("`([A-Z-]+\\.[A-Z-]+\\.)\\*`")
+)
+
+// Whoever makes the webhook at PayPal asks for what the README says.
+func TestPayPalsEventsAreInTheReadme(t *testing.T) {
+	t.Parallel()
+	wanted := all(payPalFamilyInCode, read(t, "internal/webhook/paypal_event.go"))
+	require.NotEmpty(t, wanted)
+	require.Equal(t, sorted(wanted), sorted(all(payPalFamilyInText, chapter(t, read(t, "README.md"), "The providers' webhooks"))))
 }
 
 // paragraphsAbout parts the chapter on webhooks where a paragraph speaks of something else.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,7 +184,7 @@ type resolvePayoutCommand struct {
 	payoutArg
 
 	Outcome    string `arg:"" enum:"paid,failed" help:"What became of it: paid or failed."`
-	ProviderID string `help:"With paid: the id of the payout at the provider, which is verified there."`
+	ProviderID string `help:"With paid: the id of the payout at the provider, which is verified there; at PayPal of the payout item, or of the payout batch, with which all of it goes on."`
 	Force      bool   `help:"With failed: also against the provider's word, or without it. It is recorded and alerted."`
 	Note       string `required:"" help:"Why; it is recorded with your key's name."`
 }
@@ -317,8 +318,8 @@ func describePayout(w io.Writer, p apiclient.Payout) {
 		fmt.Fprintf(w, "ends as\t%s, once the money is back\n", p.Ending)
 	}
 	fmt.Fprintf(w, "method\t%s\namount\t%s, fee %s, paid out %s\ncovers earnings through\t%s\n", p.Method, p.Gross, p.Fee, p.Net, p.PeriodEnd)
-	fmt.Fprintf(w, "transfer\t%s\npayout there\t%s\narrives\t%s\n",
-		orNone(p.Provider.TransferID), orNone(p.Provider.PayoutID), orNone(p.Provider.ArrivalDate))
+	fmt.Fprintf(w, "transfer\t%s\nbatch there\t%s\npayout there\t%s\narrives\t%s\n", orNone(p.Provider.TransferID),
+		orNone(p.Provider.BatchID), orNone(cmp.Or(p.Provider.PayoutID, p.Provider.ItemID)), orNone(p.Provider.ArrivalDate))
 	if p.Failure != nil {
 		fmt.Fprintf(w, "failure\t%s %s: %s\n", p.Failure.Class, orNone(p.Failure.Code), p.Failure.Message)
 	}
