@@ -234,7 +234,7 @@ func (p *PayPalPayouts) proveUnsent(ctx context.Context, b payout.Batch) error {
 	case stored.SentSince(time.Now().Add(-searchPatience)):
 		return conflict("the batch was sent less than four hours ago, and what came of it is not known; try again later")
 	}
-	found, isFound, err := p.find(ctx, b, stored, items)
+	found, isFound, err := p.searchFor(ctx, b, stored, items)
 	if err == nil && isFound {
 		err = conflict("PayPal has the batch as " + found + ": resolve the payout as paid with that id, and it goes on")
 	}

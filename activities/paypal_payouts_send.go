@@ -152,7 +152,8 @@ func (p *PayPalPayouts) asStored(ctx context.Context, what write) error {
 }
 
 // sending is the sending of a frozen batch. PayPal takes a batch under one id once, and compares nothing
-// else: only what it refuses for the items themselves it has refused whenever they were sent.
+// else: only what it refuses for items that it names it has refused whenever they were sent. Another
+// complaint may be about the id itself, used up by an earlier sending, in words that we do not know.
 func (p *PayPalPayouts) sending(b payout.Batch, items []payout.BatchItem) write {
 	request, invalid := batchAsSent(items)
 	return write{
@@ -161,7 +162,8 @@ func (p *PayPalPayouts) sending(b payout.Batch, items []payout.BatchItem) write 
 		keyLife:   batchKeyLife,
 		patience:  searchPatience,
 		params:    batchRequest{BatchID: b.ID, Items: len(items), ItemsSHA256: request.ItemsDigest()},
-		proves:    func(f *provider.Failure) bool { return f.Code == paypal.CodeValidation },
+		proves:    func(f *provider.Failure) bool { return f.Code == paypal.CodeValidation && len(paypal.BadItems(f)) > 0 },
+		again:     func(f *provider.Failure) bool { return f.Code != paypal.CodeValidation && f.Matter == provider.MatterOurs },
 		admit: func(ctx context.Context, tx pgx.Tx) error {
 			if invalid != nil {
 				return invalid
@@ -250,9 +252,19 @@ func (p *PayPalPayouts) isOurs(ctx context.Context, payPalBatchID string, stored
 	return true, nil
 }
 
-// find looks for the batch that a lost request made: the one that a webhook told of, or else the one to
-// which a movement of ours seems to belong. What is found is read before it is believed.
+// find looks for the batch that a lost request made. Where we may not search, nothing is found.
 func (p *PayPalPayouts) find(ctx context.Context, b payout.Batch, stored provider.Request, items []payout.BatchItem) (string, bool, error) {
+	id, found, err := p.searchFor(ctx, b, stored, items)
+	failure, _ := errors.AsType[*provider.Failure](err)
+	if failure != nil && failure.Status == http.StatusForbidden {
+		return "", false, nil
+	}
+	return id, found, err
+}
+
+// searchFor gives the batch that a lost request made: the one that a webhook told of, or else the one to
+// which a movement of ours seems to belong. What is found is read before it is believed.
+func (p *PayPalPayouts) searchFor(ctx context.Context, b payout.Batch, stored provider.Request, items []payout.BatchItem) (string, bool, error) {
 	if b.HintedID != "" {
 		if ours, err := p.isOurs(ctx, b.HintedID, stored, items); err != nil || ours {
 			return b.HintedID, ours, err
@@ -267,10 +279,6 @@ func (p *PayPalPayouts) find(ctx context.Context, b payout.Batch, stored provide
 		s.payouts[i.PayoutID] = true
 	}
 	err := s.between(ctx, from, to)
-	failure, _ := errors.AsType[*provider.Failure](err)
-	if failure != nil && failure.Status == http.StatusForbidden { // we may not search: then nothing is found
-		return "", false, nil
-	}
 	return s.found, s.found != "", err
 }
 

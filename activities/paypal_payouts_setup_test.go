@@ -29,12 +29,14 @@ type batchBundle struct {
 	bundle
 
 	store *payout.Store
+	url   *string // of what stands for PayPal
 }
 
 func setupBatches(t *testing.T) batchBundle {
 	t.Helper()
 	inner := setup(t)
-	b := batchBundle{bundle: inner, store: payout.NewStore(inner.pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.PayoutWork())}
+	url := inner.simulator.PayPalURL()
+	b := batchBundle{bundle: inner, store: payout.NewStore(inner.pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.PayoutWork()), url: &url}
 	b.registerMoves(t)
 	return b
 }
@@ -43,7 +45,7 @@ func setupBatches(t *testing.T) batchBundle {
 func (b batchBundle) clientOf(t *testing.T) *paypal.Client {
 	t.Helper()
 	client, err := paypal.New(paypal.Config{
-		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: b.simulator.PayPalURL(),
+		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: *b.url,
 		Timeout: 500 * time.Millisecond,
 	})
 	require.NoError(t, err)

@@ -34,6 +34,9 @@ type write struct {
 	// Without, every refusal is: the provider answers the same to the same key. Any other refusal ends
 	// the request only when it was sent once.
 	proves func(*provider.Failure) bool
+	// again says after which refusals that prove nothing it may be sent again under its key: what was
+	// lacking may be there then. After any other one only a look-up can tell.
+	again func(*provider.Failure) bool
 	// admit, if there is one, is asked in the transaction that records the sending: what it holds cannot
 	// change in between, and its error keeps the request from being sent.
 	admit func(ctx context.Context, tx pgx.Tx) error
@@ -160,8 +163,8 @@ func (w *writer) learn(ctx context.Context, what write, request provider.Request
 }
 
 // refused is the failure of a request that was refused for good. When that proves nothing of another
-// sending of it, it may be sent again where it lacked funds, which the other may have taken; otherwise
-// only a look-up can tell.
+// sending of it, it may be sent again where it lacked something, as funds which the other may have taken;
+// otherwise only a look-up can tell.
 func (w *writer) refused(ctx context.Context, what write, request provider.Request, failure *provider.Failure) error {
 	if what.proves == nil || what.proves(failure) {
 		return errors.Join(failure, w.requests.Reject(ctx, w.pool, request.Key, failure.Error()))
@@ -170,7 +173,7 @@ func (w *writer) refused(ctx context.Context, what write, request provider.Reque
 	switch {
 	case err != nil || alone:
 		return errors.Join(failure, err)
-	case failure.Matter == provider.MatterOurs:
+	case what.again != nil && what.again(failure):
 		return as(provider.OutcomeUnknown, failure)
 	}
 	return errors.Join(as(provider.OutcomeUnknown, failure), w.requests.MarkReplayed(ctx, w.pool, request.Key))
