@@ -208,12 +208,13 @@ func TestWhatWaitsSaysWhichCommandEndsIt(t *testing.T) {
 	require.Equal(t, "starter ops redeliver 7", toResolve(apiclient.Attention{Kind: "undelivered_change", CustomerID: "u_1", ChangeSeq: 7}))
 }
 
-// A step is retried where it waits: for a customer, a payout or a run, as attention names them.
+// A step is retried where it waits: for a customer, a payout, a run or a batch, as attention names them.
 func TestRetryGoesToWhomItNames(t *testing.T) {
 	t.Parallel()
 	for whose, want := range map[string]string{
 		"payout/po_1":           "/v1/ops/payouts/po_1/steps/s/retry",
 		"payout-run/2026-11-20": "/v1/ops/payout-runs/2026-11-20/steps/s/retry",
+		"paypal-batch/pb_1":     "/v1/ops/paypal-batches/pb_1/steps/s/retry",
 		"u_1":                   "/v1/ops/customers/u_1/steps/s/retry",
 	} {
 		r := record(t, `{}`)
@@ -223,6 +224,7 @@ func TestRetryGoesToWhomItNames(t *testing.T) {
 	for workflowID, want := range map[string]string{
 		"payout/po_1":           "starter ops retry payout/po_1 stripe_payout",
 		"payout-run/2026-11-20": "starter ops retry payout-run/2026-11-20 stripe_payout",
+		"paypal-batch/pb_1":     "starter ops retry paypal-batch/pb_1 stripe_payout",
 		"account-check/u_1":     "starter ops retry|skip u_1 stripe_payout",
 	} {
 		require.Equal(t, want, toResolve(apiclient.Attention{WorkflowID: workflowID, CustomerID: "u_1", Step: "stripe_payout"}))

@@ -99,11 +99,15 @@ func describe(w io.Writer, c apiclient.Customer) {
 		c.ID, c.Status, orNone(c.Providers.Stripe.CustomerID), orNone(strings.Join(c.Providers.PayPal.SubscriptionIDs, " ")),
 		c.Onboarding.WorkflowID, c.CreatedAt.UTC().Format(time.RFC3339))
 	describeSubscription(w, c.Subscription)
-	fmt.Fprintln(w, "\nSTEP\tSTATUS\tWAITS FOR\tATTEMPTS\tNEXT ATTEMPT\tLAST ERROR")
 	steps := c.Onboarding.Steps
 	if c.Subscription.Sync != nil {
 		steps = slices.Concat(steps, c.Subscription.Sync.Steps)
 	}
+	describeSteps(w, steps)
+}
+
+func describeSteps(w io.Writer, steps []apiclient.Step) {
+	fmt.Fprintln(w, "\nSTEP\tSTATUS\tWAITS FOR\tATTEMPTS\tNEXT ATTEMPT\tLAST ERROR")
 	for _, s := range steps {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n",
 			s.Name, s.Status, orNone(s.WaitsFor), s.Attempts, moment(s.NextAttemptAt), orNone(s.LastError))
@@ -180,7 +184,7 @@ func toResolve(i apiclient.Attention) string {
 		return fmt.Sprintf("starter payouts resolve %s paid|failed", i.PayoutID)
 	case i.Kind == "unapproved_payout_run":
 		return "starter payouts approve " + i.RunDate
-	case i.Step != "" && (strings.HasPrefix(i.WorkflowID, ofPayout) || strings.HasPrefix(i.WorkflowID, ofRun)):
+	case i.Step != "" && slices.ContainsFunc([]string{ofPayout, ofRun, ofPayPalBatch}, func(of string) bool { return strings.HasPrefix(i.WorkflowID, of) }):
 		return fmt.Sprintf("starter ops retry %s %s", i.WorkflowID, i.Step)
 	case i.Step != "" && i.CustomerID != "":
 		return fmt.Sprintf("starter ops retry|skip %s %s", i.CustomerID, i.Step)
@@ -206,10 +210,11 @@ func (c *providersCommand) Run(ctx context.Context) error {
 	})
 }
 
-// How the steps of payouts and runs are told from customers', whose ids have no slash.
+// How the steps of payouts, runs and batches are told from customers', whose ids have no slash.
 const (
-	ofPayout = "payout/"
-	ofRun    = "payout-run/"
+	ofPayout      = "payout/"
+	ofRun         = "payout-run/"
+	ofPayPalBatch = "paypal-batch/"
 )
 
 // verdictArgs name a waiting step.
@@ -225,7 +230,7 @@ type verdictArgs struct {
 type retryCommand struct {
 	api
 
-	CustomerID string `arg:"" name:"whose" help:"The customer's id, or payout/po_… or payout-run/DATE, as starter ops attention shows it."`
+	CustomerID string `arg:"" name:"whose" help:"The customer's id, or payout/po_…, payout-run/DATE or paypal-batch/pb_…, as starter ops attention shows it."`
 	Step       string `arg:"" help:"The step, such as stripe_customer."`
 	Note       string `help:"Why; it is recorded with your key's name."`
 }
@@ -246,10 +251,24 @@ func (c *retryCommand) Run(ctx context.Context) error {
 		}
 		return (&runArg{c.api, date}).show(run)
 	}
+	if id, ok := strings.CutPrefix(c.CustomerID, ofPayPalBatch); ok {
+		batch, err := c.client().RetryPayPalBatchStep(ctx, id, c.Step, c.Note)
+		if err != nil {
+			return err
+		}
+		return c.print(batch, func(w io.Writer) { describeBatch(w, batch) })
+	}
 	if err := c.client().RetryStep(ctx, c.CustomerID, c.Step, c.Note); err != nil {
 		return err
 	}
 	return (&statusCommand{c.api, c.CustomerID}).Run(ctx)
+}
+
+// describeBatch tells how far a batch at PayPal is.
+func describeBatch(w io.Writer, b apiclient.PayPalBatch) {
+	fmt.Fprintf(w, "batch\t%s\nstatus\t%s since %s\nreason\t%s\npayouts\t%d, of which %d are under way\nat PayPal\t%s\nlooked at\t%s\n",
+		b.ID, b.Status, b.StatusSince.UTC().Format(time.RFC3339), orNone(b.Reason), b.Payouts, b.UnderWay, orNone(b.PayPalBatchID), moment(b.CheckedAt))
+	describeSteps(w, b.Steps)
 }
 
 type skipCommand struct{ verdictArgs }

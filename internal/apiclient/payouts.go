@@ -89,6 +89,22 @@ type PayoutRun struct {
 	Missing    []MissingFunds `json:"missing"`
 }
 
+// PayPalBatch is payouts that go to PayPal together.
+type PayPalBatch struct {
+	ID            string     `json:"id"`
+	Status        string     `json:"status"`
+	StatusSince   time.Time  `json:"status_since"`
+	Reason        string     `json:"reason,omitempty"`
+	RunDate       string     `json:"run_date,omitempty"`
+	Payouts       int        `json:"payouts"`
+	UnderWay      int        `json:"under_way"`
+	PayPalBatchID string     `json:"paypal_batch_id,omitempty"`
+	SentAt        *time.Time `json:"sent_at,omitempty"`
+	CheckedAt     *time.Time `json:"checked_at,omitempty"`
+	WorkflowID    string     `json:"workflow_id"`
+	Steps         []Step     `json:"steps"`
+}
+
 // MissingFunds is what the platform lacked at a provider, so that somebody waits for the next run.
 type MissingFunds struct {
 	Provider string       `json:"provider"`
@@ -219,6 +235,14 @@ func (c *Client) RetryPayoutStep(ctx context.Context, id, step, note string) (Pa
 func (c *Client) RetryPayoutRunStep(ctx context.Context, date, step, note string) (PayoutRun, error) {
 	var answer PayoutRun
 	path := "/v1/ops/payout-runs/" + url.PathEscape(date) + "/steps/" + url.PathEscape(step) + "/retry"
+	_, err := c.do(ctx, http.MethodPost, path, map[string]string{"note": note}, &answer)
+	return answer, err
+}
+
+// RetryPayPalBatchStep has a step of a batch at PayPal tried again that waits for a person.
+func (c *Client) RetryPayPalBatchStep(ctx context.Context, id, step, note string) (PayPalBatch, error) {
+	var answer PayPalBatch
+	path := "/v1/ops/paypal-batches/" + url.PathEscape(id) + "/steps/" + url.PathEscape(step) + "/retry"
 	_, err := c.do(ctx, http.MethodPost, path, map[string]string{"note": note}, &answer)
 	return answer, err
 }

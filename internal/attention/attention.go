@@ -36,6 +36,8 @@ const (
 	LatePayout Kind = "late_payout"
 	// PartReversal is a part of a paid payout that PayPal took back.
 	PartReversal Kind = "payout_part_reversed"
+	// PaidTwice is a payout that PayPal paid after its money had been released.
+	PaidTwice Kind = "payout_paid_twice"
 )
 
 // Item is one thing that waits. Fields that a kind does not have are empty.

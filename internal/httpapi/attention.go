@@ -20,7 +20,7 @@ import (
 
 // Attention is something that waits for a person.
 type Attention struct {
-	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription,undelivered_change,held_payout,unapproved_payout_run,payout_funds,late_payout,payout_part_reversed"`
+	Kind       string    `json:"kind" enum:"step,unknown_subject,double_subscription,undelivered_change,held_payout,unapproved_payout_run,payout_funds,late_payout,payout_part_reversed,payout_paid_twice"`
 	CustomerID string    `json:"customer_id,omitempty"`
 	WorkflowID string    `json:"workflow_id,omitempty"`
 	Step       string    `json:"step,omitempty"`
@@ -59,7 +59,7 @@ func (a *API) routeAttention() {
 // attentionSources are where things that wait for a person come from.
 func attentionSources() []attention.Source {
 	return []attention.Source{
-		waitingSteps, doubleSubscriptions, strangersInAttention, undeliveredChanges, heldPayouts, unapprovedRuns, missingFunds, latePayouts, partReversals,
+		waitingSteps, doubleSubscriptions, strangersInAttention, undeliveredChanges, heldPayouts, unapprovedRuns, missingFunds, latePayouts, partReversals, paidTwice,
 	}
 }
 
@@ -107,7 +107,7 @@ func resolutions(i attention.Item) []Resolve {
 		return []Resolve{{http.MethodPost, "/v1/ops/payouts/" + i.PayoutID + "/resolve"}}
 	case attention.UnapprovedRun:
 		return []Resolve{{http.MethodPost, "/v1/ops/payout-runs/" + i.RunDate + "/approve"}}
-	case attention.PayoutFunds, attention.LatePayout, attention.PartReversal:
+	case attention.PayoutFunds, attention.LatePayout, attention.PartReversal, attention.PaidTwice:
 		return []Resolve{} // what there is to do is done at the provider
 	default:
 		return []Resolve{{http.MethodPost, "/v1/customers/" + i.CustomerID + "/sync"}}
@@ -120,6 +120,9 @@ func stepResolutions(i attention.Item) []Resolve {
 	path := "/steps/" + i.Step + "/"
 	if id, ok := strings.CutPrefix(i.WorkflowID, workflows.PayoutID("")); ok {
 		return []Resolve{{http.MethodPost, "/v1/ops/payouts/" + id + path + step.VerdictRetry}}
+	}
+	if id, ok := strings.CutPrefix(i.WorkflowID, workflows.PayPalBatchID("")); ok {
+		return []Resolve{{http.MethodPost, "/v1/ops/paypal-batches/" + id + path + step.VerdictRetry}}
 	}
 	if on, ok := runOf(i.WorkflowID); ok {
 		return []Resolve{{http.MethodPost, "/v1/ops/payout-runs/" + on + path + step.VerdictRetry}}

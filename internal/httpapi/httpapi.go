@@ -84,6 +84,7 @@ func New(deps Deps) *API {
 	a.routeStatements()
 	a.routePayoutRuns()
 	a.routePayoutActs()
+	a.routePayPalBatches()
 	a.routeChanges()
 	a.routeOperators()
 	a.routeAttention()

@@ -116,3 +116,22 @@ func partReversals(ctx context.Context, db postgres.DB, after attention.Cursor, 
 	}
 	return items, nil
 }
+
+// paidTwice are the payouts that PayPal paid lately although their money had been released.
+func paidTwice(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
+	since, id := after.After(attention.PaidTwice)
+	twice, err := payout.ListPaidTwice(ctx, db, since, id, limit)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]attention.Item, len(twice))
+	for i, p := range twice {
+		items[i] = attention.Item{
+			Kind: attention.PaidTwice, ID: p.ID, Since: p.Since, CustomerID: p.PayeeID, PayoutID: p.PayoutID,
+			Provider: string(payout.RailPayPal), Subject: p.ID,
+			Detail: fmt.Sprintf("PayPal paid this payout after its money had been released: the payee has %s, and has it in their balance. "+
+				"It is in the books as the platform's loss. Have it back, or take it from their balance by an adjustment below zero; this is shown for two weeks.", p.Paid()),
+		}
+	}
+	return items, nil
+}

@@ -4,8 +4,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast/holdfast/internal/date"
+	"github.com/holdfast/holdfast/internal/ledger"
+	amounts "github.com/holdfast/holdfast/internal/money"
+	"github.com/holdfast/holdfast/internal/postgres"
 )
 
 // somePayout is the id of the payout that these tests are about.
@@ -118,4 +125,32 @@ func TestAPartThatPayPalTookBackIsShownForAWhile(t *testing.T) {
 	require.Contains(t, items[0]["detail"], "25.00 USD")
 	b.exec(t, `UPDATE paypal_reversals SET found_at = now() - interval '15 days'`)
 	require.Empty(t, b.attention(t, "payout_part_reversed"))
+}
+
+func TestWhatPayPalPaidBesideItsReleaseIsShownForAWhile(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	b.exec(t, `ALTER TABLE payouts DISABLE TRIGGER USER`)
+	b.exec(t, `UPDATE payouts SET method = 'paypal', stripe_account_id = NULL, transfer_id = NULL, destination_id = 'ok@example.com'`)
+	require.NoError(t, postgres.InTx(t.Context(), b.pool, func(tx pgx.Tx) error {
+		p := ledger.Payout{ID: somePayout, PayeeID: "u_1", Rail: ledger.PayPal}
+		return ledger.Duplicate(t.Context(), tx, p, amounts.New(9708, "usd"), date.Of(time.Now()), "duplicate/ITEM1")
+	}))
+
+	items := b.attention(t, "payout_paid_twice")
+
+	require.Len(t, items, 1)
+	require.Equal(t, somePayout, items[0]["payout_id"])
+	require.Equal(t, "u_1", items[0]["customer_id"])
+	require.Equal(t, "ITEM1", items[0]["subject"])
+	require.Contains(t, items[0]["detail"], "97.08 USD")
+	require.NotContains(t, items[0]["detail"], "@")
+	require.Empty(t, items[0]["resolve"])
+	b.exec(t, `ALTER TABLE ledger_transactions DISABLE TRIGGER USER`)
+	b.exec(t, `UPDATE ledger_transactions SET posted_at = now() - interval '15 days'`)
+	require.Empty(t, b.attention(t, "payout_paid_twice"))
+	b.exec(t, `UPDATE ledger_transactions SET posted_at = now()`)
+	b.exec(t, `UPDATE payouts SET method = 'stripe_instant', stripe_account_id = 'acct_1'`)
+	require.Empty(t, b.attention(t, "payout_paid_twice"), "at Stripe a person recorded it")
 }

@@ -14,6 +14,36 @@ func (b bundle) waits(t *testing.T, workflowID, name, customerID string) {
 		VALUES ($1, $2, nullif($3, ''), 'stripe', 'blocked', 'person', now(), 'stripe: held: payout_is_not_as_it_was_sent')`, workflowID, name, customerID)
 }
 
+// otherBatch is the id of a batch that there is not.
+const otherBatch = "pb_000000000000000000000002"
+
+// batch stores a batch of three payouts at PayPal.
+func (b bundle) batch(t *testing.T) {
+	t.Helper()
+	b.exec(t, `INSERT INTO paypal_batches (id, run_date, currency, size) VALUES ($1, '2026-11-20', 'usd', 3)`, someBatch)
+}
+
+// A batch is shown with its step, to operators only.
+func TestABatchAtPayPalIsShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.plan(t)
+	b.begin(t, "computing")
+	b.batch(t)
+	b.waits(t, "paypal-batch/"+someBatch, "paypal_batch", "")
+
+	shown := b.call(t, "GET", "/v1/ops/paypal-batches/"+someBatch, operatorKey, "")
+
+	require.Equal(t, http.StatusOK, shown.status, shown.text)
+	require.Equal(t, "open", shown.body["status"])
+	require.Equal(t, "2026-11-20", shown.body["run_date"])
+	require.InDelta(t, 3, shown.body["payouts"], 0)
+	require.Equal(t, "paypal-batch/"+someBatch, shown.body["workflow_id"])
+	require.Equal(t, "person", shown.body["steps"].([]any)[0].(map[string]any)["waits_for"])
+	requireProblem(t, b.call(t, "GET", "/v1/ops/paypal-batches/"+otherBatch, operatorKey, ""), http.StatusNotFound, "path.id")
+	requireProblem(t, b.call(t, "GET", "/v1/ops/paypal-batches/"+someBatch, payoutsKey, ""), http.StatusForbidden, "")
+}
+
 // Every call that attention lists for a step does what it says: it tells the workflow that waits.
 func TestEveryCallThatResolvesAStepWorks(t *testing.T) {
 	t.Parallel()
@@ -42,6 +72,11 @@ func TestEveryCallThatResolvesAStepWorks(t *testing.T) {
 			[]string{somePayoutPath + somePayout + "/steps/stripe_payout/retry"},
 			[]string{"payout/" + somePayout + " retry"},
 		},
+		"paypal-batch/" + someBatch: {
+			"paypal_batch", "",
+			[]string{"/v1/ops/paypal-batches/" + someBatch + "/steps/paypal_batch/retry"},
+			[]string{"paypal-batch/" + someBatch + " retry"},
+		},
 		"payout-run/2026-11-20": {
 			"stripe_funds", "",
 			[]string{"/v1/ops/payout-runs/2026-11-20/steps/stripe_funds/retry"},
@@ -53,6 +88,7 @@ func TestEveryCallThatResolvesAStepWorks(t *testing.T) {
 			b := setup(t)
 			b.plan(t)
 			b.begin(t, "computing")
+			b.batch(t)
 			b.exec(t, `DELETE FROM steps`)
 			b.waits(t, workflowID, c.step, c.customer)
 			b.agreeing()
@@ -84,6 +120,9 @@ func TestStepsOfPayoutsThatDoNotWait(t *testing.T) {
 	b.agreeing()
 	b.waits(t, "payout/"+somePayout, "stripe_payout", "u_1")
 	b.waits(t, "payout-run/2026-11-20", "stripe_funds", "")
+	b.batch(t)
+	b.waits(t, "paypal-batch/"+someBatch, "paypal_batch", "")
+	const batches = "/v1/ops/paypal-batches/"
 	const runs = "/v1/ops/payout-runs/"
 	retry := func(path string) reply { return b.call(t, "POST", path+"/retry", operatorKey, "") }
 
@@ -92,11 +131,17 @@ func TestStepsOfPayoutsThatDoNotWait(t *testing.T) {
 	requireProblem(t, retry(runs+"2026-11-20/steps/nonsense"), http.StatusNotFound, "path.step")
 	requireProblem(t, retry(runs+"2026-11-19/steps/stripe_funds"), http.StatusNotFound, "path.date")
 	requireProblem(t, retry(runs+"yesterday/steps/stripe_funds"), 422, "path.date")
+	requireProblem(t, retry(batches+someBatch+"/steps/nonsense"), http.StatusNotFound, "path.step")
+	requireProblem(t, retry(batches+otherBatch+"/steps/paypal_batch"), http.StatusNotFound, "path.id")
+	requireProblem(t, retry(batches+"pb_1/steps/paypal_batch"), http.StatusNotFound, "path.id")
+	requireProblem(t, b.call(t, "POST", batches+someBatch+"/steps/paypal_batch/retry", operatorKey, `{"note":"\u0000"}`), 422, "body.note")
+	requireProblem(t, b.call(t, "POST", batches+someBatch+"/steps/paypal_batch/retry", payoutsKey, ""), http.StatusForbidden, "")
 	requireProblem(t, b.call(t, "POST", runs+"2026-11-20/steps/stripe_funds/retry", operatorKey, `{"note":"\u0000"}`), 422, "body.note")
 	requireProblem(t, b.call(t, "POST", runs+"2026-11-20/steps/stripe_funds/retry", payoutsKey, ""), http.StatusForbidden, "")
 	b.exec(t, `UPDATE steps SET status = 'retrying', waits_for = NULL, blocked_at = NULL`)
 	requireProblem(t, retry(somePayoutPath+somePayout+"/steps/stripe_payout"), http.StatusConflict, "path.step")
 	requireProblem(t, retry(runs+"2026-11-20/steps/stripe_funds"), http.StatusConflict, "path.step")
+	requireProblem(t, retry(batches+someBatch+"/steps/paypal_batch"), http.StatusConflict, "path.step")
 	require.Empty(t, b.temporal.asked())
 	require.Empty(t, b.acts(t))
 }
