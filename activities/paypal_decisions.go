@@ -93,7 +93,7 @@ func (p *PayPalPayouts) ResolvePayPalItem(ctx context.Context, in workflows.PayP
 		if err != nil {
 			return err
 		}
-		return p.inTx(ctx, func(tx pgx.Tx) error { return p.payouts.Resolve(ctx, tx, now.ID, resolution) })
+		return p.ifStill(ctx, b, func(tx pgx.Tx) error { return p.payouts.Resolve(ctx, tx, now.ID, resolution) })
 	})
 }
 
@@ -123,6 +123,9 @@ func (p *PayPalPayouts) decide(
 		err = conflict("PayPal does not bear it out: " + failure.Error())
 	} else if failure != nil {
 		err = conflict("PayPal gives no clear answer; try again: " + failure.Error())
+	}
+	if errors.Is(err, errOvertaken) {
+		err = conflict(err.Error() + "; try again")
 	}
 	if err != nil {
 		return workflows.PayPalBatchMove{}, asConflict(err)

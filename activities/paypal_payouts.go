@@ -81,11 +81,14 @@ func (p *Payouts) PlanPayPalBatch(ctx context.Context, in workflows.PlanPayPalBa
 	return plan, err
 }
 
-// isAtPayPal says that there is, or may be, something at PayPal to look at.
-func isAtPayPal(b payout.Batch) bool { return b.PayPalBatchID != "" || b.State == payout.BatchHeld }
+// isAtPayPal says that there is, or may be, something at PayPal to look at: also of a batch that a person
+// has ended, when PayPal tells of it after all.
+func isAtPayPal(b payout.Batch) bool {
+	return b.PayPalBatchID != "" || b.State == payout.BatchHeld || b.State == payout.BatchEnded && b.HintedID != ""
+}
 
 // nextBatchMove is what is to be done with a batch as it stands. One that PayPal was found to have is
-// read at least once: its payouts may be held until then.
+// read at least once: its payouts may be held until then, or have ended otherwise.
 func nextBatchMove(b payout.Batch) workflows.PayPalBatchMove {
 	move := workflows.PayPalBatchMove{State: string(b.State)}
 	switch {
@@ -94,11 +97,13 @@ func nextBatchMove(b payout.Batch) workflows.PayPalBatchMove {
 	case b.State == payout.BatchSent && b.Open > 0:
 		at := nextRead(b)
 		move.Do, move.At, move.NotBefore = workflows.ActivityReadPayPalBatch, &at, soonestRead(b)
-	case b.State == payout.BatchSent && (b.CheckedAt == nil || b.CheckedAt.Before(b.StateSince)):
+	case b.State == payout.BatchSent && !readSince(b, b.StateSince), b.State == payout.BatchEnded && b.SentAt != nil && !readSince(b, *b.SentAt):
 		move.Do, move.NotBefore = workflows.ActivityReadPayPalBatch, soonestRead(b)
 	}
 	return move
 }
+
+func readSince(b payout.Batch, moment time.Time) bool { return b.CheckedAt != nil && !b.CheckedAt.Before(moment) }
 
 // nextRead is when to read a batch, should no webhook tell before: after as long as it is there already.
 func nextRead(b payout.Batch) time.Time {

@@ -1,17 +1,23 @@
 package activities_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
+	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
 )
@@ -83,4 +89,104 @@ func TestAComplaintAboutTheBatchProvesNothingOfAnEarlierSending(t *testing.T) {
 			b.paid(t, payoutOf(0), payoutOf(1))
 		})
 	}
+}
+
+// PayPal's balance is up to three hours old. While it says that there are funds and PayPal denies the
+// batch for want of them, it is sent every 15 minutes and no more often, and given up after three days.
+func TestABatchThatIsDeniedAgainAndAgainIsSentRarelyAndGivenUp(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id := b.batch(t, ada)
+	b.unfunded(t, id, false)
+	b.answers(t, complains("GET", "/v1/reporting/balances", http.StatusOK,
+		`{"balances":[{"currency":"USD","available_balance":{"currency_code":"USD","value":"10000.00"}}]}`))
+	denied := func() workflows.PayPalBatchMove {
+		require.Equal(t, workflows.ActivityReadPayPalBatch, b.send(t, id).Do)
+		return b.read(t, id)
+	}
+	require.Equal(t, workflows.ActivitySendPayPalBatch, denied().Do)
+	posts := b.posts()
+
+	next := b.send(t, id)
+	require.Equal(t, workflows.ActivitySendPayPalBatch, next.Do)
+	require.WithinDuration(t, time.Now().Add(15*time.Minute), *next.At, time.Minute)
+	require.Equal(t, posts, b.posts())
+	b.pass(t, "16 minutes")
+	require.Equal(t, workflows.ActivitySendPayPalBatch, denied().Do)
+	require.Equal(t, posts+1, b.posts())
+
+	b.pass(t, "3 days")
+	require.Empty(t, denied().Do)
+	b.released(t, payoutOf(0), payout.Canceled, "funding")
+	require.Equal(t, payout.BatchEnded, b.batchNow(t, id).State)
+}
+
+// Of a batch that PayPal denied after a part of it had moved, what it does not list is a person's.
+func TestWhatIsMissingInABatchThatWasDeniedHalfWayIsHeld(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id := b.batch(t, ada, grace)
+	made, err := b.clientOf(t).CreatePayoutBatch(t.Context(), paypal.PayoutBatchRequest{
+		SenderBatchID: "holdfast/paypal/payout_batch/" + id + "/1",
+		Items:         []paypal.PayoutItemRequest{{Receiver: ada, Value: "98.00", Currency: "USD", SenderItemID: payoutOf(0)}},
+	})
+	require.NoError(t, err)
+	b.send(t, id)
+	b.answers(t, complains("GET", "/v1/payments/payouts/", http.StatusOK, `{"total_items":1,"total_pages":1,
+		"batch_header":{"payout_batch_id":"`+made.ID+`","batch_status":"DENIED"},"items":[{"payout_item_id":"ITEM1","payout_batch_id":"`+made.ID+`",
+		"transaction_id":"TX1","transaction_status":"UNCLAIMED","payout_item":{"amount":{"value":"98.00","currency":"USD"},"sender_item_id":"`+payoutOf(0)+`"}}]}`))
+
+	b.read(t, id)
+	require.Equal(t, payout.Unclaimed, b.now(t, payoutOf(0)).State)
+	require.Equal(t, payout.Sending, b.now(t, payoutOf(1)).State, "a list may be a moment behind")
+	b.pass(t, "10 minutes")
+	require.Empty(t, b.read(t, id).Do)
+
+	require.Equal(t, payout.Held, b.now(t, payoutOf(1)).State)
+}
+
+// A batch whose payouts a person ended although nothing was known of it is taken on when PayPal tells of
+// it after all: what it paid was paid beside what was released.
+func TestABatchThatWasGivenUpByHandIsTakenOnWhenPayPalTellsOfIt(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id, at := b.heldBatch(t, true, ada)
+	require.NoError(t, b.decide(t, resolveItem, payoutOf(0), workflows.DecisionInput{Outcome: "failed", Force: true}))
+	require.Equal(t, payout.BatchEnded, b.batchNow(t, id).State)
+	require.Empty(t, b.plan(t, id, true).Next.Do, "nothing tells where to look")
+
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := b.store.HintBatch(ctx, tx, id, at)
+		return err
+	})
+	require.Equal(t, workflows.ActivityReadPayPalBatch, b.plan(t, id, true).Next.Do)
+	require.Equal(t, workflows.ActivityReadPayPalBatch, b.read(t, id).Do, "it was found, and is to be read")
+	require.Empty(t, b.read(t, id).Do)
+
+	require.Equal(t, at, b.batchNow(t, id).PayPalBatchID)
+	require.Equal(t, payout.Failed, b.now(t, payoutOf(0)).State)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM ledger_transactions WHERE event = 'duplicate' AND payout_id = '`+payoutOf(0)+`'`))
+}
+
+// While a person's decision was looked into, the batch was found: its items decide.
+func TestADecisionIsOvertakenByTheBatchThatIsFound(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id, at := b.heldBatch(t, true, ada)
+	b.pass(t, "1 hour")
+	found := false
+	b.answers(t, func(_ http.ResponseWriter, r *http.Request) bool {
+		if !found && strings.HasPrefix(r.URL.Path, "/v1/reporting/transactions") {
+			found = true
+			assert.NoError(t, postgres.InTx(r.Context(), b.pool, func(tx pgx.Tx) error { return b.store.BatchAccepted(r.Context(), tx, id, at) }))
+		}
+		return false
+	})
+
+	err := b.decide(t, resolveItem, payoutOf(0), workflows.DecisionInput{Outcome: "failed"})
+
+	requireConflict(t, err, "meanwhile")
+	require.True(t, found)
+	b.read(t, id)
+	b.paid(t, payoutOf(0))
 }

@@ -32,7 +32,8 @@ const (
 const itemsAtOnce = 100
 
 // ReadPayPalBatch looks what has become of the payouts of a batch. Webhooks are hints to do so. Of a
-// batch that is held because nothing is known of it, it looks whether PayPal has it after all.
+// batch that is held because nothing is known of it, or was ended so by a person, it looks whether PayPal
+// has it after all.
 func (p *PayPalPayouts) ReadPayPalBatch(ctx context.Context, in workflows.PayPalBatchStepInput) (workflows.PayPalBatchMove, error) {
 	return p.move(ctx, in, func(ctx context.Context, b payout.Batch) (instead, error) {
 		if err := payout.BatchChecked(ctx, p.pool, b.ID); err != nil {
@@ -52,9 +53,9 @@ func (p *PayPalPayouts) ReadPayPalBatch(ctx context.Context, in workflows.PayPal
 	})
 }
 
-// lookFor looks whether PayPal has a batch that is held because that was not known.
+// lookFor looks whether PayPal has a batch that is held, or has ended, although that was not known.
 func (p *PayPalPayouts) lookFor(ctx context.Context, b payout.Batch) error {
-	if b.State != payout.BatchHeld {
+	if b.State != payout.BatchHeld && b.State != payout.BatchEnded {
 		return nil
 	}
 	items, err := payout.ListBatchItems(ctx, p.pool, b.ID)
@@ -120,14 +121,19 @@ func (p *PayPalPayouts) takeOn(ctx context.Context, b payout.Batch, l listing) e
 	case batchDenied:
 		return p.denied(ctx, b, l)
 	case batchProcessing, batchSuccess:
-	default:
-		return &provider.Failure{Provider: provider.PayPal, Class: provider.Held, Code: codeBatchStatus}
+		return p.itemsDecide(ctx, b, l)
 	}
+	return &provider.Failure{Provider: provider.PayPal, Class: provider.Held, Code: codeBatchStatus}
+}
+
+// itemsDecide takes on what PayPal says of the items, and, when it has finished with the batch, that the
+// others are missing.
+func (p *PayPalPayouts) itemsDecide(ctx context.Context, b payout.Batch, l listing) error {
 	if err := p.seen(ctx, b, l.items); err != nil {
 		return err
 	}
 	// A list may be a moment behind its batch.
-	if l.batch.Status != batchSuccess || !l.whole || time.Since(b.StateSince) < settling {
+	if l.batch.Status == batchProcessing || !l.whole || time.Since(b.StateSince) < settling {
 		return nil
 	}
 	return p.ifStill(ctx, b, func(tx pgx.Tx) error { return p.payouts.ItemsComplete(ctx, tx, b.ID) })
@@ -193,7 +199,7 @@ func (p *PayPalPayouts) denied(ctx context.Context, b payout.Batch, l listing) e
 		switch i.Status {
 		case "", payout.ItemPending, payout.ItemDenied, payout.ItemFailed:
 		default:
-			return p.seen(ctx, b, l.items)
+			return p.itemsDecide(ctx, b, l)
 		}
 		if i.ErrorCode != "" && paypal.ItemMatter(i.ErrorCode) != provider.MatterOurs {
 			blamed = append(blamed, i)
@@ -211,12 +217,17 @@ func (p *PayPalPayouts) denied(ctx context.Context, b payout.Batch, l listing) e
 	})
 }
 
-// deniedForFunds has a batch wait for funds, after which it goes out under a new key.
+// deniedForFunds has a batch wait for funds, after which it goes out under a new key. When it has waited
+// for as long as it may, it is given up, whatever PayPal says of its balance.
 func (p *PayPalPayouts) deniedForFunds(ctx context.Context, b payout.Batch) error {
 	return p.ifStill(ctx, b, func(tx pgx.Tx) error {
 		if _, err := p.writer.requests.Revoke(ctx, tx, batchOperation(b.ID), b.PayPalBatchID, codeBatchDenied); err != nil {
 			return err
 		}
-		return p.payouts.BatchUnfunded(ctx, tx, b.ID, string(payout.BecauseFunding))
+		err := p.payouts.BatchUnfunded(ctx, tx, b.ID, string(payout.BecauseFunding))
+		if err != nil || b.UnfundedSince == nil || time.Since(*b.UnfundedSince) < fundingPatience {
+			return err
+		}
+		return p.payouts.BatchEndsUnfunded(ctx, tx, b.ID)
 	})
 }

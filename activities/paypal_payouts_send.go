@@ -126,6 +126,8 @@ func (p *PayPalPayouts) ready(ctx context.Context, b payout.Batch, items []payou
 		return false, instead{}, err
 	case hindrance != "":
 		return false, instead{after: hindranceWait}, nil
+	case untilNextTry(b) > 0:
+		return false, instead{after: untilNextTry(b)}, nil
 	}
 	covered, err := p.covered(ctx, b, items)
 	if err != nil || covered {
@@ -133,6 +135,15 @@ func (p *PayPalPayouts) ready(ctx context.Context, b payout.Batch, items []payou
 	}
 	other, err = p.lacksFunds(ctx, b, what)
 	return false, other, err
+}
+
+// untilNextTry is how long a batch waits that was sent although PayPal had denied it for want of funds, and
+// that was denied again: PayPal's balance, by which it was sent, is up to three hours old.
+func untilNextTry(b payout.Batch) time.Duration {
+	if !b.StateSince.After(*b.UnfundedSince) {
+		return 0
+	}
+	return time.Until(b.StateSince.Add(fundingWait))
 }
 
 // asStored sees that what would be sent is what was stored.
