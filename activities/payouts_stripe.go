@@ -338,19 +338,23 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 			}
 		}
 		err = s.writer.do(ctx, what)
-		failure, refused := refusalOf(err)
-		switch {
-		case !refused:
-			return instead{}, err
-		case failure.Matter == provider.MatterOurs && time.Since(p.StateSince) < fundingPatience:
+		if failure, refused := refusalOf(err); refused {
+			return s.cannotTransfer(ctx, p, what, failure)
+		}
+		return instead{}, err
+	})
+}
+
+// cannotTransfer ends a payout whose transfer was refused. For want of our own funds it waits for them first.
+func (s *StripePayouts) cannotTransfer(ctx context.Context, p payout.Payout, what write, refused *provider.Failure) (instead, error) {
+	ended := failureOf(refused)
+	if refused.Matter == provider.MatterOurs {
+		if time.Since(p.StateSince) < fundingPatience {
 			return instead{after: fundingWait}, s.note(ctx, p, payout.BecauseFunding)
 		}
-		ended := failureOf(failure)
-		if failure.Matter == provider.MatterOurs {
-			ended.Code, ended.Ending = string(payout.BecauseFunding), payout.Canceled
-		}
-		return instead{}, s.unlessSent(ctx, what, func(tx pgx.Tx) error { return s.payouts.TransferRefused(ctx, tx, p.ID, ended) })
-	})
+		ended.Code, ended.Ending = string(payout.BecauseFunding), payout.Canceled
+	}
+	return instead{}, s.unlessSent(ctx, what, func(tx pgx.Tx) error { return s.payouts.TransferRefused(ctx, tx, p.ID, ended) })
 }
 
 // note tells the payee why a payout waits.

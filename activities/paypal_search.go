@@ -148,25 +148,31 @@ func (s *PayPalSearch) take(ctx context.Context, found searched, result *workflo
 	}
 	for _, r := range reversals {
 		if r.Whole {
-			err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-				if r.Blocked {
-					if err := s.payouts.ItemFundsBack(ctx, tx, r.BatchID, r.PayoutID); err != nil {
-						return err
-					}
-				}
-				return outbox.Add(ctx, tx, workflows.LookAtPayPalBatch(r.BatchID, "reversed/"+r.TransactionID))
-			})
 			result.Whole++
-		} else {
-			var isNew bool
-			isNew, err = s.payouts.TakePartBack(ctx, r)
-			if isNew {
-				result.Parts++
+			if err := s.haveRead(ctx, r); err != nil {
+				return err
 			}
+			continue
 		}
+		isNew, err := s.payouts.TakePartBack(ctx, r)
 		if err != nil {
 			return err
 		}
+		if isNew {
+			result.Parts++
+		}
 	}
 	return nil
+}
+
+// haveRead has the item of a payout read that came back whole. That of a blocked one need not tell.
+func (s *PayPalSearch) haveRead(ctx context.Context, r payout.Reversal) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		if r.Blocked {
+			if err := s.payouts.ItemFundsBack(ctx, tx, r.BatchID, r.PayoutID); err != nil {
+				return err
+			}
+		}
+		return outbox.Add(ctx, tx, workflows.LookAtPayPalBatch(r.BatchID, "reversed/"+r.TransactionID))
+	})
 }
