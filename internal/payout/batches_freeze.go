@@ -12,9 +12,9 @@ import (
 // FreezeBatch takes an open batch up, right before it is sent for the first time. Members that cannot go
 // leave it: for whom there is no money any more, and whose destination was changed since, are canceled
 // and released; those of a paused payee stay planned without a batch. Who was taken up before, by a
-// batch that PayPal refused, stays. From then on members and items do not change; without any the batch
-// has ended. While all are stopped nothing is done and the hindrance says why. Frozen before, it is given
-// as it is.
+// batch that PayPal refused, stays although their payee is paused by now. From then on members and items
+// do not change; without any the batch has ended. While all are stopped nothing is done and the hindrance
+// says why. Frozen before, it is given as it is.
 func (s *Store) FreezeBatch(ctx context.Context, tx pgx.Tx, id string) (Batch, Hindrance, error) {
 	b, err := LockBatch(ctx, tx, id)
 	if err != nil || b.State != BatchOpen {
@@ -64,18 +64,12 @@ type receiver struct {
 
 // sort decides of each member what becomes of it.
 func (f *freezing) sort(ctx context.Context, members []Payout) error {
-	var planned []Payout
-	for _, p := range members {
-		if p.State == Planned {
-			planned = append(planned, p)
-		}
-	}
-	receivers, err := f.receivers(ctx, planned)
+	receivers, err := f.receivers(ctx, members)
 	if err != nil {
 		return err
 	}
-	asked := make([]ledger.Cutoff, len(planned))
-	for i, p := range planned {
+	asked := make([]ledger.Cutoff, len(members))
+	for i, p := range members {
 		asked[i] = ledger.Cutoff{PayeeID: p.PayeeID, Currency: p.Gross.Currency, Date: p.PeriodEnd}
 	}
 	payable, err := ledger.Payables(ctx, f.tx, asked)
@@ -83,7 +77,7 @@ func (f *freezing) sort(ctx context.Context, members []Payout) error {
 		return fmt.Errorf("batch %s: %w", f.batch.ID, err)
 	}
 	released := map[string]int64{} // by this batch: the rest of a payee's parts may be covered again
-	for i, p := range planned {
+	for i, p := range members {
 		to := receivers[p.PayeeID]
 		var because Reason
 		switch {
@@ -91,6 +85,8 @@ func (f *freezing) sort(ctx context.Context, members []Payout) error {
 			because = BecauseBalanceNegative
 		case to.email != p.DestinationID:
 			because = BecauseDestinationChanged
+		case p.State == Sending:
+			continue
 		case to.paused:
 			f.left = append(f.left, p.ID)
 			continue
@@ -104,9 +100,9 @@ func (f *freezing) sort(ctx context.Context, members []Payout) error {
 	return nil
 }
 
-func (f *freezing) receivers(ctx context.Context, planned []Payout) (map[string]receiver, error) {
-	ids := make([]string, len(planned))
-	for i, p := range planned {
+func (f *freezing) receivers(ctx context.Context, members []Payout) (map[string]receiver, error) {
+	ids := make([]string, len(members))
+	for i, p := range members {
 		ids[i] = p.PayeeID
 	}
 	rows, err := f.tx.Query(ctx, `SELECT id, CASE rail WHEN 'paypal' THEN paypal_email ELSE '' END,

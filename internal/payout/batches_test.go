@@ -174,6 +174,40 @@ func TestWhoCannotGoLeavesTheBatch(t *testing.T) {
 	b.consistent(t)
 }
 
+// Nothing of a batch that PayPal refused has moved: what is true right before it goes with another one
+// counts, as it did the first time.
+func TestWhoCannotGoAnyMoreDoesNotGoWithTheNextBatch(t *testing.T) {
+	t.Parallel()
+	const bad, goes, negative, moved = "u_bad", "u_goes", "u_negative", "u_moved"
+	b := batchesOf(t, 10)
+	id := b.frozen(t, bad, goes, negative, moved)
+	of := map[string]payout.Payout{}
+	for _, p := range b.members(t, id) {
+		of[p.PayeeID] = p
+	}
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.BatchRefused(ctx, tx, id, map[string]payout.Failure{of[bad].ID: {Class: "rejected", Code: "x"}})
+	})
+	b.earn(t, negative, "back", payout.Refund, 500, nextFriday)
+	changed := payPalProfile(moved)
+	changed.PayPalEmail = "else@example.com"
+	_, _, err := b.store.PutPayee(t.Context(), changed)
+	require.NoError(t, err)
+
+	next := b.payout(t, of[goes].ID).BatchID
+	require.Equal(t, 1, b.freeze(t, next).Size)
+
+	require.Equal(t, "planned,sending", b.way(t, of[goes].ID))
+	for payee, reason := range map[string]payout.Reason{negative: payout.BecauseBalanceNegative, moved: payout.BecauseDestinationChanged} {
+		now := b.payout(t, of[payee].ID)
+		require.Equal(t, payout.Canceled, now.State, payee)
+		require.Equal(t, string(reason), now.Reason)
+	}
+	require.EqualValues(t, 9_500, b.balance(t, negative))
+	require.EqualValues(t, 10_000, b.balance(t, moved))
+	b.consistent(t)
+}
+
 func TestOfAPayeesPartsAsManyGoAsAreCovered(t *testing.T) {
 	t.Parallel()
 	b := batchesOf(t, 10)
