@@ -180,17 +180,22 @@ func (p *PayPalPayouts) adoptByHand(ctx context.Context, b payout.Batch, payPalB
 
 // proveFailed looks whether nothing of the payout is at PayPal any more.
 func (p *PayPalPayouts) proveFailed(ctx context.Context, b payout.Batch, now payout.Payout) error {
-	switch {
-	case now.ProviderPayoutID != "":
+	if now.ProviderPayoutID != "" {
 		item, err := p.client.GetPayoutItem(ctx, now.ProviderPayoutID)
+		if err == nil {
+			err = isBack(item)
+		}
 		if err != nil {
 			return err
 		}
-		return isBack(item)
-	case b.PayPalBatchID != "":
-		return p.proveUnlisted(ctx, b, now)
 	}
-	return p.proveUnsent(ctx, b)
+	switch {
+	case b.PayPalBatchID != "":
+		return p.proveListed(ctx, b, now)
+	case now.ProviderPayoutID == "":
+		return p.proveUnsent(ctx, b)
+	}
+	return nil
 }
 
 // isBack refuses unless the platform has the money of an item.
@@ -202,12 +207,14 @@ func isBack(item paypal.PayoutItem) error {
 	return conflict("the payout item " + item.ID + " at PayPal is " + item.Status)
 }
 
-// proveUnlisted looks whether a batch that PayPal has finished has nothing of the payout that is not back.
-func (p *PayPalPayouts) proveUnlisted(ctx context.Context, b payout.Batch, now payout.Payout) error {
+// proveListed looks whether a batch has nothing of the payout that is not back. That it has nothing of it at
+// all counts when PayPal has finished it.
+func (p *PayPalPayouts) proveListed(ctx context.Context, b payout.Batch, now payout.Payout) error {
 	listed, err := p.list(ctx, b.PayPalBatchID)
 	switch {
 	case err != nil:
 		return err
+	case now.ProviderPayoutID != "":
 	case !listed.whole || listed.batch.Status != batchSuccess && listed.batch.Status != batchDenied:
 		return conflict("PayPal has not finished the batch " + b.PayPalBatchID + ", or did not list all of it")
 	}

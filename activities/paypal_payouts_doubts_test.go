@@ -190,3 +190,32 @@ func TestADecisionIsOvertakenByTheBatchThatIsFound(t *testing.T) {
 	b.read(t, id)
 	b.paid(t, payoutOf(0))
 }
+
+// PayPal has two items of a payout. That one is back says nothing of the other.
+func TestAPayoutOfTwoItemsDidNotFailBecauseOneIsBack(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id := b.batch(t, "onhold-ada@example.org")
+	b.send(t, id)
+	b.read(t, id)
+	at, first := b.batchNow(t, id).PayPalBatchID, b.now(t, payoutOf(0)).ProviderPayoutID
+	item := func(id, status string) string {
+		return `{"payout_item_id":"` + id + `","payout_batch_id":"` + at + `","transaction_id":"TX` + id + `","transaction_status":"` + status + `",
+			"payout_item":{"amount":{"value":"98.00","currency":"USD"},"sender_item_id":"` + payoutOf(0) + `"}}`
+	}
+	second := "SUCCESS"
+	b.answers(t, func(w http.ResponseWriter, r *http.Request) bool {
+		return complains("GET", "/v1/payments/payouts/", http.StatusOK, `{"total_items":2,"total_pages":1,
+				"batch_header":{"payout_batch_id":"`+at+`","batch_status":"PROCESSING"},"items":[`+item(first, "RETURNED")+`,`+item("ITEM2", second)+`]}`)(w, r) ||
+			complains("GET", "/v1/payments/payouts-item/", http.StatusOK, item(first, "RETURNED"))(w, r)
+	})
+	require.Empty(t, b.read(t, id).Do)
+	require.Equal(t, payout.Held, b.now(t, payoutOf(0)).State)
+	failed := workflows.DecisionInput{Outcome: "failed"}
+
+	requireConflict(t, b.decide(t, resolveItem, payoutOf(0), failed), "ITEM2 at PayPal is SUCCESS")
+
+	second = "RETURNED"
+	require.NoError(t, b.decide(t, resolveItem, payoutOf(0), failed))
+	require.Equal(t, int64(10_000), b.balance(t, payeeOf(0)))
+}
