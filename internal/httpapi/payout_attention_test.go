@@ -59,6 +59,17 @@ func TestAHeldPayoutWaitsForAPerson(t *testing.T) {
 	require.Equal(t, []any{map[string]any{"method": "POST", "path": "/v1/ops/payouts/" + somePayout + "/resolve"}}, items[0]["resolve"])
 }
 
+// A payout by PayPal has no workflow of its own: whoever looks for it looks at its batch's.
+func TestAHeldPayoutOfABatchNamesTheBatchsWorkflow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.inBatch(t, "held")
+	items := b.attention(t, "held_payout")
+	require.Len(t, items, 1)
+	require.Equal(t, "paypal-batch/"+someBatch, items[0]["workflow_id"])
+	require.Equal(t, "paypal", items[0]["provider"])
+}
+
 func TestARunThatPaysMuchWaitsForAPerson(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
