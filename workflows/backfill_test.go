@@ -97,20 +97,12 @@ func (p *passWorld) execute(in workflows.BackfillInput) {
 func (p *passWorld) pass(t *testing.T, in workflows.BackfillInput) workflows.BackfillProgress {
 	t.Helper()
 	p.execute(in)
-	require.True(t, p.env.IsWorkflowCompleted())
-	require.NoError(t, p.env.GetWorkflowError())
-	var end workflows.BackfillProgress
-	require.NoError(t, p.env.GetWorkflowResult(&end))
-	return end
+	return resultOf[workflows.BackfillProgress](t, p.env)
 }
 
 func (p *passWorld) progress(t *testing.T) workflows.BackfillProgress {
 	t.Helper()
-	value, err := p.env.QueryWorkflow(workflows.QueryProgress)
-	require.NoError(t, err)
-	var now workflows.BackfillProgress
-	require.NoError(t, value.Get(&now))
-	return now
+	return answerOf[workflows.BackfillProgress](t, p.env, workflows.QueryProgress)
 }
 
 // continued is what a run that continued as new hands to the next.

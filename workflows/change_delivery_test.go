@@ -42,11 +42,7 @@ func setupDelivery(t *testing.T, post func(n int) error) *delivery {
 func (d *delivery) run(t *testing.T) workflows.DeliveryResult {
 	t.Helper()
 	d.env.ExecuteWorkflow(workflows.ChangeDelivery, workflows.DeliveryInput{Seq: 7})
-	require.True(t, d.env.IsWorkflowCompleted())
-	require.NoError(t, d.env.GetWorkflowError())
-	var result workflows.DeliveryResult
-	require.NoError(t, d.env.GetWorkflowResult(&result))
-	return result
+	return resultOf[workflows.DeliveryResult](t, d.env)
 }
 
 func notTaken() error { return temporal.NewApplicationError("not taken", "http_503") }

@@ -171,10 +171,7 @@ func TestTheSweepTellsHowManyItRepaired(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	w.env.ExecuteWorkflow(workflows.RepairSweep)
-	require.NoError(t, w.env.GetWorkflowError())
-	var result workflows.RepairResult
-	require.NoError(t, w.env.GetWorkflowResult(&result))
-	require.Equal(t, 7, result.Repaired)
+	require.Equal(t, 7, resultOf[workflows.RepairResult](t, w.env).Repaired)
 }
 
 // Trouble is reported once in each epoch of the provider's health. Were the one signal of it left

@@ -56,13 +56,10 @@ var (
 	paused     = workflows.PayoutRunStep{State: "paused", Next: workflows.RunWaitsForPerson}
 )
 
-func (w *world) pay(t *testing.T) (result workflows.PayoutRunResult) {
+func (w *world) pay(t *testing.T) workflows.PayoutRunResult {
 	t.Helper()
 	w.env.ExecuteWorkflow(workflows.PayoutRun, workflows.PayoutRunInput{Date: friday})
-	require.True(t, w.env.IsWorkflowCompleted())
-	require.NoError(t, w.env.GetWorkflowError())
-	require.NoError(t, w.env.GetWorkflowResult(&result))
-	return result
+	return resultOf[workflows.PayoutRunResult](t, w.env)
 }
 
 func TestPayoutRunPaysSliceBySlice(t *testing.T) {
@@ -80,11 +77,7 @@ func TestPayoutRunPaysSliceBySlice(t *testing.T) {
 	require.Equal(t, workflows.PayoutRunResult{Date: friday, State: "ended", Looked: 503, Planned: 420, HandedOver: 420}, result)
 	require.Equal(t, 1, w.count(workflows.ActivityReadPlatformFunds))
 	require.Contains(t, w.inputs, `{"date":"2026-11-20","step":"stripe_funds"}`)
-	progress, err := w.env.QueryWorkflow(workflows.QueryProgress)
-	require.NoError(t, err)
-	var shown workflows.PayoutRunResult
-	require.NoError(t, progress.Get(&shown))
-	require.Equal(t, result, shown)
+	require.Equal(t, result, answerOf[workflows.PayoutRunResult](t, w.env, workflows.QueryProgress))
 }
 
 // While Stripe is down nothing is claimed: what the platform has is not known. Everything else of the run

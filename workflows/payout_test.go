@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/holdfast/holdfast/internal/payout"
@@ -28,21 +27,17 @@ const (
 
 var payoutStep = workflows.StepInput{Step: workflows.StepPayout}
 
-// payoutWorld is the world of one payout: each activity says what Postgres would say next.
+// payoutWorld is the world of one payout.
 type payoutWorld struct {
-	*world
+	moving[workflows.PayoutMove, workflows.PayoutDecisionInput]
 
-	next       workflows.PayoutMove                           // as the plan tells it
-	looksAgain bool                                           // the plan has one that is paid looked at
-	moves      map[string][]func() workflows.PayoutMove       // what each move says comes next, call by call
-	acts       []workflows.PayoutDecisionInput                // what persons decided
-	then       map[string]func(workflows.PayoutDecisionInput) // what becomes of it
+	looksAgain bool // the plan has one that is paid looked at
 }
 
 func setupPayout(t *testing.T) *payoutWorld {
 	t.Helper()
-	w := &payoutWorld{world: setup(t), moves: map[string][]func() workflows.PayoutMove{}, then: map[string]func(workflows.PayoutDecisionInput){}}
-	w.next = workflows.PayoutMove{State: payout.Planned, Do: checkDestination}
+	first := workflows.PayoutMove{State: payout.Planned, Do: checkDestination}
+	w := &payoutWorld{moving: setupMoving[workflows.PayoutMove, workflows.PayoutDecisionInput](t, first)}
 	w.register(planPayout, func(_ context.Context, in workflows.PayoutInput) (workflows.PayoutPlan, error) {
 		plan := workflows.PayoutPlan{Next: w.next}
 		if w.looksAgain {
@@ -55,24 +50,12 @@ func setupPayout(t *testing.T) *payoutWorld {
 	})
 	for _, name := range []string{checkDestination, sendTransfer, sendPayout, readPayout, reverseTransfer} {
 		w.register(name, func(_ context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
-			if err := w.called(name, in); err != nil {
-				return workflows.PayoutMove{}, err
-			}
-			script := w.moves[name]
-			require.NotEmpty(t, script, "%s was not to be made", name)
-			w.moves[name] = script[1:]
-			w.next = script[0]()
-			return w.next, nil
+			return w.made(t, name, in)
 		})
 	}
 	for _, name := range []string{workflows.ActivityCancelPayout, workflows.ActivityResolvePayout} {
 		w.register(name, func(_ context.Context, in workflows.PayoutDecisionInput) (workflows.PayoutMove, error) {
-			if err := w.called(name, in); err != nil {
-				return workflows.PayoutMove{}, err
-			}
-			w.acts = append(w.acts, in)
-			w.then[name](in)
-			return w.next, nil
+			return w.decided(name, in)
 		})
 	}
 	return w
@@ -80,13 +63,8 @@ func setupPayout(t *testing.T) *payoutWorld {
 
 // leads makes the next call of a move lead to another one, after a while.
 func (w *payoutWorld) leads(move string, state payout.State, to string, after time.Duration) {
-	w.moves[move] = append(w.moves[move], func() workflows.PayoutMove {
-		next := workflows.PayoutMove{State: state, Do: to}
-		if after > 0 {
-			at := w.env.Now().Add(after)
-			next.At = &at
-		}
-		return next
+	w.comes(move, func() workflows.PayoutMove {
+		return workflows.PayoutMove{State: state, Do: to, At: w.in(after)}
 	})
 }
 
@@ -105,32 +83,16 @@ func (w *payoutWorld) start() {
 func (w *payoutWorld) run(t *testing.T) workflows.PayoutResult {
 	t.Helper()
 	w.start()
-	require.True(t, w.env.IsWorkflowCompleted())
-	require.NoError(t, w.env.GetWorkflowError())
-	var result workflows.PayoutResult
-	require.NoError(t, w.env.GetWorkflowResult(&result))
-	return result
-}
-
-func (w *payoutWorld) event() { w.env.SignalWorkflow(workflows.SignalProviderEvent, nil) }
-
-// ranAt is when an activity ran, call by call, since the start.
-func (w *payoutWorld) ranAt(name string) (all []time.Duration) {
-	for i, called := range w.calls {
-		if called == name {
-			all = append(all, w.at[i])
-		}
-	}
-	return all
+	return resultOf[workflows.PayoutResult](t, w.env)
 }
 
 func (w *payoutWorld) state(t *testing.T) workflows.PayoutResult {
 	t.Helper()
-	value, err := w.env.QueryWorkflow(workflows.QueryStatus)
-	require.NoError(t, err)
-	var status workflows.PayoutResult
-	require.NoError(t, value.Get(&status))
-	return status
+	return answerOf[workflows.PayoutResult](t, w.env, workflows.QueryStatus)
+}
+
+func (w *payoutWorld) decide(name string, in workflows.DecisionInput) *decision[workflows.PayoutResult] {
+	return decide[workflows.PayoutResult](w.world, name, in)
 }
 
 func TestAPayoutMakesItsMovesInOrderAndWaitsUntilItIsTime(t *testing.T) {
@@ -283,8 +245,8 @@ func TestAHeldPayoutIsResolved(t *testing.T) {
 	t.Parallel()
 	w := setupPayout(t)
 	w.next = workflows.PayoutMove{State: payout.Held}
-	w.then[workflows.ActivityResolvePayout] = func(workflows.PayoutDecisionInput) { w.next = workflows.PayoutMove{State: payout.Failed} }
-	var said *decision
+	w.then[workflows.ActivityResolvePayout] = func() { w.next = workflows.PayoutMove{State: payout.Failed} }
+	var said *decision[workflows.PayoutResult]
 	w.after(0, func() {
 		said = w.decide(workflows.UpdateResolve, workflows.DecisionInput{Actor: "ops", Outcome: "failed"})
 	})
@@ -304,10 +266,10 @@ func TestACancellationEndsTheWait(t *testing.T) {
 	w.leads(sendTransfer, payout.Sending, sendPayout, 15*time.Minute)
 	w.leads(sendPayout, payout.Sending, reverseTransfer, 0) // the move looks at what is true, and leaves it
 	w.leads(reverseTransfer, payout.Canceled, "", 0)
-	w.then[workflows.ActivityCancelPayout] = func(workflows.PayoutDecisionInput) {
+	w.then[workflows.ActivityCancelPayout] = func() {
 		w.next = workflows.PayoutMove{State: payout.Sending, Do: reverseTransfer}
 	}
-	var said *decision
+	var said *decision[workflows.PayoutResult]
 	w.after(time.Minute, func() { said = w.decide(workflows.UpdateCancel, workflows.DecisionInput{Actor: "ops"}) })
 
 	require.Equal(t, payout.Canceled, w.run(t).State)
@@ -354,7 +316,7 @@ func TestADecisionWakesAParkedPayout(t *testing.T) {
 			w.script(sendPayout, failing(c.class, "some_code"))
 			w.leads(sendPayout, c.decided.State, c.decided.Do, 0) // the move looks at what is true, and leaves it
 			w.leads(reverseTransfer, payout.Canceled, "", 0)
-			w.then[c.act] = func(workflows.PayoutDecisionInput) { w.next = c.decided }
+			w.then[c.act] = func() { w.next = c.decided }
 			w.after(time.Minute, func() { w.decide(c.update, workflows.DecisionInput{Actor: "ops", Outcome: "failed"}) })
 			w.endsBy(t, 10*time.Minute)
 
@@ -375,7 +337,7 @@ func TestADecisionDuringAMoveThatFailsIsCarriedOut(t *testing.T) {
 	w.leads(checkDestination, payout.Sending, sendTransfer, 0)
 	w.script(sendTransfer, slow(), failing(provider.Held, "idempotency_error"))
 	w.leads(sendTransfer, payout.Failed, "", 0)
-	w.then[workflows.ActivityResolvePayout] = func(workflows.PayoutDecisionInput) { w.next = workflows.PayoutMove{State: payout.Failed} }
+	w.then[workflows.ActivityResolvePayout] = func() { w.next = workflows.PayoutMove{State: payout.Failed} }
 	w.after(5*time.Second, func() { w.decide(workflows.UpdateResolve, workflows.DecisionInput{Actor: "ops", Outcome: "failed"}) })
 	w.endsBy(t, 10*time.Minute)
 
@@ -391,7 +353,7 @@ func TestADecisionThatIsRefusedIsNotTriedAgain(t *testing.T) {
 	w := setupPayout(t)
 	w.straight()
 	w.script(workflows.ActivityCancelPayout, failing(provider.Transient, "network"))
-	var said *decision
+	var said *decision[workflows.PayoutResult]
 	w.after(time.Hour, func() { said = w.decide(workflows.UpdateCancel, workflows.DecisionInput{Actor: "ops"}) })
 
 	require.Equal(t, payout.Paid, w.run(t).State)
@@ -442,23 +404,4 @@ func TestAPayoutWithoutAnIDIsRefused(t *testing.T) {
 	w.env.ExecuteWorkflow(workflows.Payout, workflows.PayoutInput{PayoutID: "u_1"})
 	require.ErrorContains(t, w.env.GetWorkflowError(), "payout_id")
 	require.Empty(t, w.calls)
-}
-
-// decision is what became of a person's decision.
-type decision struct {
-	result workflows.PayoutResult
-	err    error
-}
-
-func (w *payoutWorld) decide(name string, in workflows.DecisionInput) *decision {
-	d := &decision{}
-	w.env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
-		OnAccept: func() {},
-		OnReject: func(err error) { d.err = err },
-		OnComplete: func(result any, err error) {
-			d.err = err
-			d.result, _ = result.(workflows.PayoutResult)
-		},
-	}, in)
-	return d
 }

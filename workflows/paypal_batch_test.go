@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/holdfast/holdfast/internal/provider"
@@ -25,21 +24,17 @@ const (
 // readGap is how long reads are apart at least, as the activities say it.
 const readGap = 10 * time.Second
 
-// batchWorld is the world of one batch: each activity says what Postgres would say next.
+// batchWorld is the world of one batch.
 type batchWorld struct {
-	*world
+	moving[workflows.PayPalBatchMove, workflows.PayPalItemDecisionInput]
 
-	next  workflows.PayPalBatchMove                     // as the plan tells it
-	moves map[string][]func() workflows.PayPalBatchMove // what each move says comes next, call by call
-	looks []bool                                        // whether a plan was to look, plan by plan
-	acts  []workflows.PayPalItemDecisionInput           // what persons decided
-	then  func()                                        // what becomes of it
+	looks []bool // whether a plan was to look, plan by plan
 }
 
 func setupBatch(t *testing.T) *batchWorld {
 	t.Helper()
-	w := &batchWorld{world: setup(t), moves: map[string][]func() workflows.PayPalBatchMove{}, then: func() {}}
-	w.next = workflows.PayPalBatchMove{State: "open", Do: sendBatch}
+	first := workflows.PayPalBatchMove{State: "open", Do: sendBatch}
+	w := &batchWorld{moving: setupMoving[workflows.PayPalBatchMove, workflows.PayPalItemDecisionInput](t, first)}
 	w.register(planBatch, func(_ context.Context, in workflows.PlanPayPalBatchInput) (workflows.PayPalBatchPlan, error) {
 		plan := workflows.PayPalBatchPlan{Next: w.next}
 		w.looks = append(w.looks, in.Look)
@@ -53,24 +48,13 @@ func setupBatch(t *testing.T) *batchWorld {
 	})
 	for _, name := range []string{sendBatch, readBatch} {
 		w.register(name, func(_ context.Context, in workflows.PayPalBatchStepInput) (workflows.PayPalBatchMove, error) {
-			if err := w.called(name, in); err != nil {
-				return workflows.PayPalBatchMove{}, err
-			}
-			script := w.moves[name]
-			require.NotEmpty(t, script, "%s was not to be made", name)
-			w.moves[name] = script[1:]
-			w.next = script[0]()
-			return w.next, nil
+			return w.made(t, name, in)
 		})
 	}
 	for _, name := range []string{workflows.ActivityCancelPayPalItem, workflows.ActivityResolvePayPalItem} {
+		w.then[name] = func() {}
 		w.register(name, func(_ context.Context, in workflows.PayPalItemDecisionInput) (workflows.PayPalBatchMove, error) {
-			if err := w.called(name, in); err != nil {
-				return workflows.PayPalBatchMove{}, err
-			}
-			w.acts = append(w.acts, in)
-			w.then()
-			return w.next, nil
+			return w.decided(name, in)
 		})
 	}
 	return w
@@ -79,15 +63,10 @@ func setupBatch(t *testing.T) *batchWorld {
 // leads makes the next call of a move lead to another one, after a while; a read is never sooner than
 // the gap after this one.
 func (w *batchWorld) leads(move, state, to string, after time.Duration) {
-	w.moves[move] = append(w.moves[move], func() workflows.PayPalBatchMove {
-		next := workflows.PayPalBatchMove{State: state, Do: to}
-		if after > 0 {
-			at := w.env.Now().Add(after)
-			next.At = &at
-		}
+	w.comes(move, func() workflows.PayPalBatchMove {
+		next := workflows.PayPalBatchMove{State: state, Do: to, At: w.in(after)}
 		if to == readBatch {
-			soonest := w.env.Now().Add(readGap)
-			next.NotBefore = &soonest
+			next.NotBefore = w.in(readGap)
 		}
 		return next
 	})
@@ -106,32 +85,16 @@ func (w *batchWorld) start() {
 func (w *batchWorld) run(t *testing.T) workflows.PayPalBatchResult {
 	t.Helper()
 	w.start()
-	require.True(t, w.env.IsWorkflowCompleted())
-	require.NoError(t, w.env.GetWorkflowError())
-	var result workflows.PayPalBatchResult
-	require.NoError(t, w.env.GetWorkflowResult(&result))
-	return result
-}
-
-func (w *batchWorld) event() { w.env.SignalWorkflow(workflows.SignalProviderEvent, nil) }
-
-// ranAt is when an activity ran, call by call, since the start.
-func (w *batchWorld) ranAt(name string) (all []time.Duration) {
-	for i, called := range w.calls {
-		if called == name {
-			all = append(all, w.at[i])
-		}
-	}
-	return all
+	return resultOf[workflows.PayPalBatchResult](t, w.env)
 }
 
 func (w *batchWorld) state(t *testing.T) workflows.PayPalBatchResult {
 	t.Helper()
-	value, err := w.env.QueryWorkflow(workflows.QueryStatus)
-	require.NoError(t, err)
-	var status workflows.PayPalBatchResult
-	require.NoError(t, value.Get(&status))
-	return status
+	return answerOf[workflows.PayPalBatchResult](t, w.env, workflows.QueryStatus)
+}
+
+func (w *batchWorld) decide(name string, in workflows.ItemDecisionInput) *decision[workflows.PayPalBatchResult] {
+	return decide[workflows.PayPalBatchResult](w.world, name, in)
 }
 
 func TestABatchIsSentAndReadUntilNothingOfItIsUnderWay(t *testing.T) {
@@ -261,7 +224,7 @@ func TestAPayoutOfAHeldBatchIsResolved(t *testing.T) {
 	w := setupBatch(t)
 	w.next = workflows.PayPalBatchMove{State: "held"}
 	in := workflows.ItemDecisionInput{PayoutID: payoutID, DecisionInput: workflows.DecisionInput{Actor: "ops", Outcome: "failed"}}
-	var said *itemDecision
+	var said *decision[workflows.PayPalBatchResult]
 	w.after(0, func() { said = w.decide(workflows.UpdateResolve, in) })
 
 	require.Equal(t, "held", w.run(t).State)
@@ -277,7 +240,7 @@ func TestAHeldBatchIsAdopted(t *testing.T) {
 	t.Parallel()
 	w := setupBatch(t)
 	w.next = workflows.PayPalBatchMove{State: "held"}
-	w.then = func() { w.next = workflows.PayPalBatchMove{State: "sent", Do: readBatch} }
+	w.then[workflows.ActivityResolvePayPalItem] = func() { w.next = workflows.PayPalBatchMove{State: "sent", Do: readBatch} }
 	w.leads(readBatch, "ended", "", 0)
 	w.after(0, func() {
 		w.decide(workflows.UpdateResolve, workflows.ItemDecisionInput{PayoutID: payoutID, DecisionInput: workflows.DecisionInput{Actor: "ops", Outcome: "paid", ProviderID: "BATCH1"}})
@@ -308,7 +271,7 @@ func TestADecisionOnABatchThatIsRefusedIsNotTriedAgain(t *testing.T) {
 	w.leads(sendBatch, "sent", readBatch, time.Hour)
 	w.leads(readBatch, "ended", "", 0)
 	w.script(workflows.ActivityCancelPayPalItem, failing(provider.Transient, "network"))
-	var said *itemDecision
+	var said *decision[workflows.PayPalBatchResult]
 	w.after(time.Minute, func() { said = w.decide(workflows.UpdateCancel, workflows.ItemDecisionInput{PayoutID: payoutID}) })
 
 	require.Equal(t, "ended", w.run(t).State)
@@ -353,23 +316,4 @@ func TestABatchWithoutAnIDIsRefused(t *testing.T) {
 	w.env.ExecuteWorkflow(workflows.PayPalPayoutBatch, workflows.PayPalBatchInput{BatchID: "po_1"})
 	require.ErrorContains(t, w.env.GetWorkflowError(), "batch_id")
 	require.Empty(t, w.calls)
-}
-
-// itemDecision is what became of a person's decision.
-type itemDecision struct {
-	result workflows.PayPalBatchResult
-	err    error
-}
-
-func (w *batchWorld) decide(name string, in workflows.ItemDecisionInput) *itemDecision {
-	d := &itemDecision{}
-	w.env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
-		OnAccept: func() {},
-		OnReject: func(err error) { d.err = err },
-		OnComplete: func(result any, err error) {
-			d.err = err
-			d.result, _ = result.(workflows.PayPalBatchResult)
-		},
-	}, in)
-	return d
 }

@@ -165,6 +165,18 @@ func (w *world) script(name string, failures ...error) {
 	}
 }
 
+// ranAt is when an activity ran, call by call, since the start.
+func (w *world) ranAt(name string) (all []time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, called := range w.calls {
+		if called == name {
+			all = append(all, w.at[i])
+		}
+	}
+	return all
+}
+
 // count is how often an activity ran.
 func (w *world) count(name string) (n int) {
 	w.mu.Lock()
@@ -191,26 +203,39 @@ func (w *world) endsBy(t *testing.T, d time.Duration) {
 	})
 }
 
+// event is a provider's, about what the workflow is there for.
+func (w *world) event() { w.env.SignalWorkflow(workflows.SignalProviderEvent, nil) }
+
 func (w *world) providerUp(p provider.Name) { w.env.SignalWorkflow(workflows.SignalProviderUp, p) }
 
 // run runs a customer's onboarding to its end.
 func (w *world) run(t *testing.T) workflows.StatusResult {
 	t.Helper()
 	w.env.ExecuteWorkflow(workflows.CustomerOnboarding, workflows.OnboardingInput{CustomerID: id})
-	require.True(t, w.env.IsWorkflowCompleted())
-	require.NoError(t, w.env.GetWorkflowError())
-	var result workflows.StatusResult
-	require.NoError(t, w.env.GetWorkflowResult(&result))
-	return result
+	return resultOf[workflows.StatusResult](t, w.env)
 }
 
 func (w *world) status(t *testing.T) workflows.StatusResult {
 	t.Helper()
-	value, err := w.env.QueryWorkflow(workflows.QueryStatus)
+	return answerOf[workflows.StatusResult](t, w.env, workflows.QueryStatus)
+}
+
+// resultOf is what a workflow gave that has come to its end, and without an error.
+func resultOf[Result any](t *testing.T, env *testsuite.TestWorkflowEnvironment) (result Result) {
+	t.Helper()
+	require.True(t, env.IsWorkflowCompleted())
+	require.NoError(t, env.GetWorkflowError())
+	require.NoError(t, env.GetWorkflowResult(&result))
+	return result
+}
+
+// answerOf is what a workflow answers to a query.
+func answerOf[Answer any](t *testing.T, env *testsuite.TestWorkflowEnvironment, query string) (answer Answer) {
+	t.Helper()
+	value, err := env.QueryWorkflow(query)
 	require.NoError(t, err)
-	var status workflows.StatusResult
-	require.NoError(t, value.Get(&status))
-	return status
+	require.NoError(t, value.Get(&answer))
+	return answer
 }
 
 // update is what became of an update.
@@ -239,6 +264,80 @@ func (w *world) say(name string, input any) *update {
 		},
 	}, input)
 	return u
+}
+
+// decision is what became of a person's decision.
+type decision[Result any] struct {
+	result Result
+	err    error
+}
+
+// decide sends a person's decision and tells, later, what became of it.
+func decide[Result any](w *world, name string, in any) *decision[Result] {
+	d := &decision[Result]{}
+	w.env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+		OnAccept: func() {},
+		OnReject: func(err error) { d.err = err },
+		OnComplete: func(result any, err error) {
+			d.err = err
+			d.result, _ = result.(Result)
+		},
+	}, in)
+	return d
+}
+
+// moving is the world of a workflow that makes moves: each activity says what Postgres would say next.
+type moving[Move, Decision any] struct {
+	*world
+
+	next  Move                     // as the plan tells it
+	moves map[string][]func() Move // what each move says comes next, call by call
+	acts  []Decision               // what persons decided
+	then  map[string]func()        // what becomes of it
+}
+
+func setupMoving[Move, Decision any](t *testing.T, first Move) moving[Move, Decision] {
+	t.Helper()
+	return moving[Move, Decision]{world: setup(t), next: first, moves: map[string][]func() Move{}, then: map[string]func(){}}
+}
+
+// made is the next call of a move, which must have been foreseen.
+func (w *moving[Move, Decision]) made(t *testing.T, name string, in any) (Move, error) {
+	t.Helper()
+	if err := w.called(name, in); err != nil {
+		var none Move
+		return none, err
+	}
+	script := w.moves[name]
+	require.NotEmpty(t, script, "%s was not to be made", name)
+	w.moves[name] = script[1:]
+	w.next = script[0]()
+	return w.next, nil
+}
+
+// decided is the call by which a person's decision is carried out.
+func (w *moving[Move, Decision]) decided(name string, in Decision) (Move, error) {
+	if err := w.called(name, in); err != nil {
+		var none Move
+		return none, err
+	}
+	w.acts = append(w.acts, in)
+	w.then[name]()
+	return w.next, nil
+}
+
+// comes has the next call of a move give what is true by then.
+func (w *moving[Move, Decision]) comes(move string, next func() Move) {
+	w.moves[move] = append(w.moves[move], next)
+}
+
+// in is the moment after so long; nil is at once.
+func (w *moving[Move, Decision]) in(after time.Duration) *time.Time {
+	if after == 0 {
+		return nil
+	}
+	at := w.env.Now().Add(after)
+	return &at
 }
 
 // noUpserts makes any change of search attributes a failure.

@@ -174,10 +174,7 @@ func (w *syncWorld) sync(t *testing.T, in workflows.SyncInput) workflows.SyncRes
 	t.Helper()
 	w.endsBy(t, 300*24*time.Hour)
 	w.env.ExecuteWorkflow(workflows.SubscriptionSync, in)
-	require.True(t, w.env.IsWorkflowCompleted())
-	require.NoError(t, w.env.GetWorkflowError())
-	var result workflows.SyncResult
-	require.NoError(t, w.env.GetWorkflowResult(&result))
+	result := resultOf[workflows.SyncResult](t, w.env)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p, m := range w.marks {
@@ -188,26 +185,11 @@ func (w *syncWorld) sync(t *testing.T, in workflows.SyncInput) workflows.SyncRes
 
 func (w *syncWorld) status(t *testing.T) workflows.SyncResult {
 	t.Helper()
-	value, err := w.env.QueryWorkflow(workflows.QueryStatus)
-	require.NoError(t, err)
-	var status workflows.SyncResult
-	require.NoError(t, value.Get(&status))
-	return status
+	return answerOf[workflows.SyncResult](t, w.env, workflows.QueryStatus)
 }
 
 func (w *syncWorld) syncNow(waitMS int64) *update {
 	return w.say(workflows.UpdateSyncNow, workflows.SyncNowInput{WaitMS: waitMS})
-}
-
-// of gives when the activity ran, since the start.
-func (w *syncWorld) of(activity string) []time.Duration {
-	var at []time.Duration
-	for i, name := range w.calls {
-		if name == activity {
-			at = append(at, w.at[i])
-		}
-	}
-	return at
 }
 
 // during has the next read do something once it has begun.
@@ -532,7 +514,7 @@ func TestAnApprovalIsLookedForLessAndLessOften(t *testing.T) {
 
 	require.True(t, w.sync(t, w.startedBy(provider.PayPal)).Synced)
 
-	reads := w.of(readPayPal)
+	reads := w.ranAt(readPayPal)
 	require.Equal(t, len(reads), timers, "one wait after each read")
 	require.Less(t, len(reads), 40)
 	var longest time.Duration
@@ -568,7 +550,7 @@ func TestAnApprovalThatIsHeardOfEndsTheWait(t *testing.T) {
 		w.mark(provider.PayPal)
 	})
 	w.sync(t, w.startedBy(provider.PayPal))
-	reads := w.of(readPayPal)
+	reads := w.ranAt(readPayPal)
 	require.InDelta(t, time.Hour.Seconds(), reads[len(reads)-1].Seconds(), 2)
 	require.Equal(t, 1, canceled, "no timer is left that wakes the workflow for nothing")
 }
@@ -584,7 +566,7 @@ func TestAnApprovalWhoseWebhookIsLostIsFound(t *testing.T) {
 		w.approval = nil
 	})
 	w.sync(t, w.startedBy(provider.PayPal))
-	reads := w.of(readPayPal)
+	reads := w.ranAt(readPayPal)
 	require.Less(t, reads[len(reads)-1], 90*time.Minute)
 }
 

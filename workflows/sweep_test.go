@@ -28,12 +28,10 @@ func setupSweep(t *testing.T, result workflows.SweepResult) *world {
 	return w
 }
 
-func (w *world) sweep(t *testing.T) (result workflows.SweepResult) {
+func (w *world) sweep(t *testing.T) workflows.SweepResult {
 	t.Helper()
 	w.env.ExecuteWorkflow(workflows.PayoutSweep)
-	require.NoError(t, w.env.GetWorkflowError())
-	require.NoError(t, w.env.GetWorkflowResult(&result))
-	return result
+	return resultOf[workflows.SweepResult](t, w.env)
 }
 
 // A sweep is tried until it is through, and tells what it did.
