@@ -150,7 +150,14 @@ func (p *PayPalPayouts) provePaid(ctx context.Context, b payout.Batch, now payou
 		return false, conflict("PayPal says that " + providerID + " is " + item.Status)
 	}
 	r.ProviderPayoutID = item.ID
-	return false, nil
+	if b.PayPalBatchID != "" {
+		return false, nil
+	}
+	// Its batch may be ours, which the next look tells.
+	return false, p.inTx(ctx, func(tx pgx.Tx) error {
+		_, err := p.payouts.HintBatch(ctx, tx, b.ID, item.BatchID)
+		return err
+	})
 }
 
 // adoptByHand takes a batch at PayPal for ours that a person has found, if it was sent under our key and
@@ -193,7 +200,7 @@ func (p *PayPalPayouts) proveFailed(ctx context.Context, b payout.Batch, now pay
 	case b.PayPalBatchID != "":
 		return p.proveListed(ctx, b, now)
 	case now.ProviderPayoutID == "":
-		return p.proveUnsent(ctx, b)
+		return p.proveUnsent(ctx, b, now)
 	}
 	return nil
 }
@@ -229,7 +236,7 @@ func (p *PayPalPayouts) proveListed(ctx context.Context, b payout.Batch, now pay
 
 // proveUnsent looks whether PayPal has not got a batch of which it was not known what became of it. It
 // has to have been sent long enough ago to be found.
-func (p *PayPalPayouts) proveUnsent(ctx context.Context, b payout.Batch) error {
+func (p *PayPalPayouts) proveUnsent(ctx context.Context, b payout.Batch, now payout.Payout) error {
 	items, err := payout.ListBatchItems(ctx, p.pool, b.ID)
 	if err != nil {
 		return err
@@ -244,9 +251,14 @@ func (p *PayPalPayouts) proveUnsent(ctx context.Context, b payout.Batch) error {
 	case stored.SentSince(time.Now().Add(-searchPatience)):
 		return conflict("the batch was sent less than four hours ago, and what came of it is not known; try again later")
 	}
-	found, isFound, err := p.searchFor(ctx, b, stored, items)
-	if err == nil && isFound {
-		err = conflict("PayPal has the batch as " + found + ": resolve the payout as paid with that id, and it goes on")
+	s, err := p.searchFor(ctx, b, stored, items)
+	switch {
+	case err != nil:
+		return err
+	case s.found != "":
+		return conflict("PayPal has the batch as " + s.found + ": resolve the payout as paid with that id, and it goes on")
+	case s.moved[now.ID] != "":
+		return conflict("the transaction " + s.moved[now.ID] + " at PayPal names the payout: look there what became of it")
 	}
-	return err
+	return nil
 }

@@ -103,7 +103,9 @@ func nextBatchMove(b payout.Batch) workflows.PayPalBatchMove {
 	return move
 }
 
-func readSince(b payout.Batch, moment time.Time) bool { return b.CheckedAt != nil && !b.CheckedAt.Before(moment) }
+func readSince(b payout.Batch, moment time.Time) bool {
+	return b.CheckedAt != nil && !b.CheckedAt.Before(moment)
+}
 
 // nextRead is when to read a batch, should no webhook tell before: after as long as it is there already.
 func nextRead(b payout.Batch) time.Time {

@@ -219,3 +219,35 @@ func TestAPayoutOfTwoItemsDidNotFailBecauseOneIsBack(t *testing.T) {
 	require.NoError(t, b.decide(t, resolveItem, payoutOf(0), failed))
 	require.Equal(t, int64(10_000), b.balance(t, payeeOf(0)))
 }
+
+// One payout of a batch of which nothing was known is paid by its item: then PayPal has the batch, and the
+// others are not resolved as failed for want of a trace of it.
+func TestAnItemThatPaidTellsOfItsBatch(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id, at := b.heldBatch(t, true, ada, grace)
+	b.pass(t, "1 hour")
+	item := b.simulator.PayPal().PayPalBatches()[0].Items[0].ID
+	require.NoError(t, b.decide(t, resolveItem, payoutOf(0), workflows.DecisionInput{Outcome: "paid", ProviderID: item}))
+
+	requireConflict(t, b.decide(t, resolveItem, payoutOf(1), workflows.DecisionInput{Outcome: "failed"}), "PayPal has the batch as "+at)
+
+	require.Equal(t, workflows.ActivityReadPayPalBatch, b.plan(t, id, true).Next.Do)
+	b.read(t, id)
+	b.read(t, id)
+	b.paid(t, payoutOf(0), payoutOf(1))
+}
+
+// A movement that names a payout tells that money of it has moved, whatever batch it names.
+func TestAHeldPayoutIsNotResolvedAsFailedWhenAMovementNamesIt(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	b.heldBatch(t, true, ada, grace)
+	b.pass(t, "1 hour")
+	b.answers(t, complains("GET", "/v1/reporting/transactions", http.StatusOK, `{"total_items":1,"total_pages":1,"transaction_details":[
+		{"transaction_info":{"transaction_id":"TX1","custom_field":"`+payoutOf(1)+`","transaction_status":"S"}}]}`))
+	failed := workflows.DecisionInput{Outcome: "failed"}
+
+	requireConflict(t, b.decide(t, resolveItem, payoutOf(1), failed), "TX1")
+	require.NoError(t, b.decide(t, resolveItem, payoutOf(0), failed))
+}

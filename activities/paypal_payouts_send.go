@@ -174,7 +174,9 @@ func (p *PayPalPayouts) sending(b payout.Batch, items []payout.BatchItem) write 
 		patience:  searchPatience,
 		params:    batchRequest{BatchID: b.ID, Items: len(items), ItemsSHA256: request.ItemsDigest()},
 		proves:    func(f *provider.Failure) bool { return f.Code == paypal.CodeValidation && len(paypal.BadItems(f)) > 0 },
-		again:     func(f *provider.Failure) bool { return f.Code != paypal.CodeValidation && f.Matter == provider.MatterOurs },
+		again: func(f *provider.Failure) bool {
+			return f.Code != paypal.CodeValidation && f.Matter == provider.MatterOurs
+		},
 		admit: func(ctx context.Context, tx pgx.Tx) error {
 			if invalid != nil {
 				return invalid
@@ -265,32 +267,35 @@ func (p *PayPalPayouts) isOurs(ctx context.Context, payPalBatchID string, stored
 
 // find looks for the batch that a lost request made. Where we may not search, nothing is found.
 func (p *PayPalPayouts) find(ctx context.Context, b payout.Batch, stored provider.Request, items []payout.BatchItem) (string, bool, error) {
-	id, found, err := p.searchFor(ctx, b, stored, items)
+	s, err := p.searchFor(ctx, b, stored, items)
 	failure, _ := errors.AsType[*provider.Failure](err)
 	if failure != nil && failure.Status == http.StatusForbidden {
 		return "", false, nil
 	}
-	return id, found, err
+	return s.found, s.found != "", err
 }
 
-// searchFor gives the batch that a lost request made: the one that a webhook told of, or else the one to
-// which a movement of ours seems to belong. What is found is read before it is believed.
-func (p *PayPalPayouts) searchFor(ctx context.Context, b payout.Batch, stored provider.Request, items []payout.BatchItem) (string, bool, error) {
+// searchFor searches for the batch that a lost request made: the one that a webhook told of, or else the
+// one to which a movement of ours seems to belong. What is found is read before it is believed.
+func (p *PayPalPayouts) searchFor(ctx context.Context, b payout.Batch, stored provider.Request, items []payout.BatchItem) (search, error) {
 	if b.HintedID != "" {
 		if ours, err := p.isOurs(ctx, b.HintedID, stored, items); err != nil || ours {
-			return b.HintedID, ours, err
+			return search{found: b.HintedID}, err
 		}
 	}
 	from, to := stored.FirstSentAt.Add(-lookBack), time.Now()
 	if to.Sub(from) > searchSpan {
 		to = from.Add(searchSpan)
 	}
-	s := search{paypal: p, stored: stored, items: items, payouts: make(map[string]bool, len(items)), read: map[string]bool{b.HintedID: true, "": true}}
+	s := search{
+		paypal: p, stored: stored, items: items, payouts: make(map[string]bool, len(items)),
+		read: map[string]bool{b.HintedID: true, "": true}, moved: map[string]string{},
+	}
 	for _, i := range items {
 		s.payouts[i.PayoutID] = true
 	}
 	err := s.between(ctx, from, to)
-	return s.found, s.found != "", err
+	return s, err
 }
 
 // search is a search of PayPal's books for a batch.
@@ -299,7 +304,8 @@ type search struct {
 	stored  provider.Request
 	items   []payout.BatchItem
 	payouts map[string]bool
-	read    map[string]bool // batches that were looked at
+	read    map[string]bool   // batches that were looked at
+	moved   map[string]string // by payout, a movement that names it
 	found   string
 }
 
@@ -334,7 +340,11 @@ func (s *search) between(ctx context.Context, from, to time.Time) error {
 
 // follow reads the batch to which a movement for one of the payouts belongs.
 func (s *search) follow(ctx context.Context, t paypal.Transaction) error {
-	if s.found != "" || !s.payouts[t.CustomField] || s.read[t.ReferenceID] {
+	if s.found != "" || !s.payouts[t.CustomField] {
+		return nil
+	}
+	s.moved[t.CustomField] = t.ID
+	if s.read[t.ReferenceID] {
 		return nil
 	}
 	s.read[t.ReferenceID] = true
