@@ -302,25 +302,9 @@ func TestTheKillSwitchStopsARun(t *testing.T) {
 
 	_, err = b.operator.SwitchPayouts(t.Context(), true, "the test is over")
 	require.NoError(t, err)
-	b.lookAgain(t)
 
 	b.awaitPaid(t, len(all))
 	b.requirePaidOnce(t, all)
-}
-
-// lookAgain has payouts that wait for something look at once whether it is there. By themselves they do
-// so within a quarter of an hour.
-func (b bundle) lookAgain(t *testing.T) {
-	t.Helper()
-	rows, err := b.Pool.Query(t.Context(), `SELECT id FROM payouts WHERE state IN ('planned', 'sending')`)
-	require.NoError(t, err)
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		require.NoError(t, rows.Scan(&id))
-		require.NoError(t, b.Temporal.SignalWorkflow(t.Context(), workflows.PayoutID(id), "", workflows.SignalProviderEvent, nil))
-	}
-	require.NoError(t, rows.Err())
 }
 
 // A bank may return what was paid, and nobody may hear of it: the sweep finds out, and the money is the
