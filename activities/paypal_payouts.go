@@ -63,6 +63,11 @@ func (p *Payouts) PlanPayPalBatch(ctx context.Context, in workflows.PlanPayPalBa
 	if in.Look && plan.Next.Do == "" && isAtPayPal(b) {
 		plan.Next.Do, plan.Next.NotBefore = workflows.ActivityReadPayPalBatch, soonestRead(b)
 	}
+	if in.Look && plan.Next.Do == "" { // there is nothing to look at, which settles what was heard
+		if err := payout.BatchChecked(ctx, p.pool, b.ID); err != nil {
+			return plan, err
+		}
+	}
 	workflowID := activity.GetInfo(ctx).WorkflowExecution.ID
 	if plan.Next.Do == "" { // a step that waited for what a person has decided since waits no more
 		return plan, step.Finish(ctx, p.pool, workflowID, workflows.StepPayPalBatch, step.Done)

@@ -251,3 +251,21 @@ func TestAHeldPayoutIsNotResolvedAsFailedWhenAMovementNamesIt(t *testing.T) {
 	requireConflict(t, b.decide(t, resolveItem, payoutOf(1), failed), "TX1")
 	require.NoError(t, b.decide(t, resolveItem, payoutOf(0), failed))
 }
+
+// What PayPal tells of a batch that it does not have, as one that it refused, is no news for ever.
+func TestNewsOfABatchThatPayPalDoesNotHaveAreSettled(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id := b.batch(t, "invalid-ada@example.org")
+	require.Empty(t, b.send(t, id).Do)
+	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+		first, err := b.store.HintBatch(ctx, tx, id, "")
+		require.True(t, first)
+		return err
+	})
+	require.True(t, b.batchNow(t, id).Heard)
+
+	require.Empty(t, b.plan(t, id, true).Next.Do)
+
+	require.False(t, b.batchNow(t, id).Heard)
+}
