@@ -151,10 +151,7 @@ func StartPayout(payoutID string) outbox.Message {
 // LookAtPayout has a payout looked at again, once for each cause: an event of the provider's, or a
 // round of the sweep. It starts the workflow if none is running.
 func LookAtPayout(payoutID, cause string) outbox.Message {
-	m := StartPayout(payoutID)
-	m.Key += "/" + cause
-	m.Signal = SignalProviderEvent
-	return m
+	return lookAgain(StartPayout(payoutID), cause)
 }
 
 // WakePayouts has the payouts told that wait for a stop that was lifted: those of a run's date, or all
@@ -185,10 +182,15 @@ func StartPayPalBatch(batchID string) outbox.Message {
 // LookAtPayPalBatch has a batch looked at again, once for each cause: an event of PayPal's, or a round of
 // the sweep. It starts the workflow if none is running.
 func LookAtPayPalBatch(batchID, cause string) outbox.Message {
-	m := StartPayPalBatch(batchID)
-	m.Key += "/" + cause
-	m.Signal = SignalProviderEvent
-	return m
+	return lookAgain(StartPayPalBatch(batchID), cause)
+}
+
+// lookAgain makes of the message that starts a workflow one that also has a running one look, once for
+// each cause.
+func lookAgain(start outbox.Message, cause string) outbox.Message {
+	start.Key += "/" + cause
+	start.Signal = SignalProviderEvent
+	return start
 }
 
 // ReportTrouble tells a provider's gate that a step met trouble, once in each epoch of the
