@@ -269,3 +269,53 @@ func TestNewsOfABatchThatPayPalDoesNotHaveAreSettled(t *testing.T) {
 
 	require.False(t, b.batchNow(t, id).Heard)
 }
+
+// RULES §3: what is checked right before the first movement is checked again when a frozen batch, of which
+// nothing has moved, has waited: a payee who has moved is not paid at the old address.
+func TestABatchThatWaitedIsNotSentToWhoHasMoved(t *testing.T) {
+	t.Parallel()
+	for name, wait := range map[string]func(*testing.T, batchBundle, string){
+		"refused for funds": func(t *testing.T, b batchBundle, id string) { b.unfunded(t, id, true); b.rich(t) },
+		"denied for funds":  func(t *testing.T, b batchBundle, id string) { b.unfunded(t, id, false); b.rich(t) },
+		"not let in": func(t *testing.T, b batchBundle, id string) {
+			requireFailure(t, b.under(t, id, simulator.Fault{Kind: simulator.WrongKey}), provider.Misconfigured, false)
+			b.exec(t, `UPDATE provider_health SET state = 'up'`)
+			b.pass(t, "1 hour")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setupBatches(t)
+			id := b.batch(t, ada, grace)
+			wait(t, b, id)
+			b.moveTo(t, 0, "ada-elsewhere@example.org")
+			posts := b.posts()
+
+			require.Empty(t, b.send(t, id).Do)
+
+			require.Equal(t, posts, b.posts())
+			require.Equal(t, payout.BatchSplit, b.batchNow(t, id).State)
+			next := b.batchOf(t, payoutOf(1))
+			b.send(t, next)
+			b.read(t, next)
+			b.paid(t, payoutOf(1))
+			b.released(t, payoutOf(0), payout.Canceled, string(payout.BecauseDestinationChanged))
+		})
+	}
+}
+
+// When an earlier sending may have been carried out, the identical batch goes again, whoever has moved.
+func TestABatchThatMayHaveBeenSentIsNotChanged(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	id := b.batch(t, ada, grace)
+	require.Error(t, b.under(t, id, simulator.Fault{Kind: simulator.ExecuteThenDrop}))
+	b.pass(t, "1 hour")
+	b.moveTo(t, 0, "ada-elsewhere@example.org")
+
+	b.send(t, id)
+	b.read(t, id)
+
+	b.paid(t, payoutOf(0), payoutOf(1))
+	require.Len(t, b.simulator.PayPal().PayPalBatches(), 1)
+}

@@ -118,7 +118,8 @@ func (p *PayPalPayouts) ready(ctx context.Context, b payout.Batch, items []payou
 		return false, instead{}, err
 	}
 	if hindrance == "" && b.UnfundedSince == nil {
-		return true, instead{}, nil
+		ready, err = p.stillGoes(ctx, b, what)
+		return ready, instead{}, err
 	}
 	found, err := p.writer.seek(ctx, what)
 	switch {
@@ -130,11 +131,31 @@ func (p *PayPalPayouts) ready(ctx context.Context, b payout.Batch, items []payou
 		return false, instead{after: untilNextTry(b)}, nil
 	}
 	covered, err := p.covered(ctx, b, items)
-	if err != nil || covered {
+	if covered {
+		covered, err = p.stillGoes(ctx, b, what)
 		return covered, instead{}, err
+	}
+	if err != nil {
+		return false, instead{}, err
 	}
 	other, err = p.lacksFunds(ctx, b, what)
 	return false, other, err
+}
+
+// stillGoes says whether a batch is to be sent as it was frozen. When it has waited since, and nothing of it
+// was sent, those of its payouts that may not go any more leave it: the others go on in a new one.
+func (p *PayPalPayouts) stillGoes(ctx context.Context, b payout.Batch, what write) (goes bool, err error) {
+	waited := b.UnfundedSince != nil || time.Since(b.StateSince) >= settling
+	sent, err := p.maybeSent(ctx, p.pool, what)
+	if err != nil || sent || !waited {
+		return err == nil, err
+	}
+	renewed := false
+	err = p.unlessSent(ctx, what, func(tx pgx.Tx) (err error) {
+		renewed, err = p.payouts.RenewBatch(ctx, tx, b.ID)
+		return err
+	})
+	return err == nil && !renewed, err
 }
 
 // untilNextTry is how long a batch waits that was sent although PayPal had denied it for want of funds, and

@@ -33,7 +33,7 @@ const (
 	BatchOpen    BatchState = "open"    // its members may still leave it
 	BatchSending BatchState = "sending" // frozen; it may have been sent
 	BatchSent    BatchState = "sent"    // PayPal has it
-	BatchSplit   BatchState = "split"   // PayPal refused it; its members are in other batches
+	BatchSplit   BatchState = "split"   // PayPal refused it, or it waited too long; its members are in other batches
 	BatchHeld    BatchState = "held"    // what became of it is not known; a person decides
 	BatchEnded   BatchState = "ended"   // nothing of it is under way any more
 )

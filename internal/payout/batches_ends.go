@@ -19,6 +19,7 @@ import (
 // Reasons of the states of batches and their members.
 const (
 	reasonRefused = "batch_refused"
+	reasonRenewed = "batch_renewed"
 	reasonMissing = "item_missing"
 )
 

@@ -39,6 +39,28 @@ func (s *Store) FreezeBatch(ctx context.Context, tx pgx.Tx, id string) (Batch, H
 	return b, "", err
 }
 
+// RenewBatch looks again at the payouts of a frozen batch that has waited, and of which the caller knows that
+// nothing is at PayPal. When one of them may not go any more, all go on in a new batch, which they leave or
+// go with as if it were the first; otherwise nothing changes.
+func (s *Store) RenewBatch(ctx context.Context, tx pgx.Tx, id string) (renewed bool, err error) {
+	b, err := LockBatch(ctx, tx, id)
+	if err != nil || b.State != BatchSending {
+		return false, err
+	}
+	members, err := lockMembers(ctx, tx, id, nil, Sending)
+	if err != nil {
+		return false, err
+	}
+	f := freezing{store: s, tx: tx, batch: b}
+	if err := f.sort(ctx, members); err != nil || len(f.canceled) == 0 {
+		return false, err
+	}
+	if err := b.end(ctx, tx, BatchSplit, reasonRenewed); err != nil {
+		return false, err
+	}
+	return true, s.formBatch(ctx, tx, batchKind{b.RunDate, b.Currency}, id, goodOf(members, nil))
+}
+
 // freezing is one batch's, within its transaction.
 type freezing struct {
 	store *Store
