@@ -427,18 +427,18 @@ func (p *PayPalPayouts) lacksFunds(ctx context.Context, b payout.Batch, what wri
 }
 
 // refused takes on that PayPal refused a batch for good: the items that it names fail, and the others go
-// on without them. What is wrong with the batch and not with an item is for a person to put right; what
-// else PayPal refuses all of them for, all of them failed for.
+// on without them. When it is about a payee and names none, the halves find out whom. What is wrong with
+// us, or with the batch as such, is for a person to put right: no payee is to hear that theirs failed.
 func (p *PayPalPayouts) refused(ctx context.Context, b payout.Batch, items []payout.BatchItem, what write, failure *provider.Failure) error {
 	bad := map[string]payout.Failure{}
 	refusal := refusedByPayPal(failure.Code, failure.Matter)
 	switch {
-	case failure.Class == provider.NotFound, failure.Code == paypal.CodeValidation && failure.Matter == provider.MatterOurs:
+	case failure.Class == provider.NotFound, failure.Matter == provider.MatterOurs:
 		return failure
-	case failure.Code != paypal.CodeValidation || len(items) == 1:
-		for _, i := range items {
-			bad[i.PayoutID] = refusal
-		}
+	case len(items) == 1:
+		bad[items[0].PayoutID] = refusal
+	case failure.Code != paypal.CodeValidation && failure.Matter != provider.MatterPayee:
+		return failure
 	default:
 		for _, i := range paypal.BadItems(failure) {
 			bad[items[i].PayoutID] = refusal

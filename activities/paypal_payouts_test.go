@@ -421,6 +421,42 @@ func TestABatchWithoutFundsIsSentUnderANewIDWhenThereAreSome(t *testing.T) {
 	}
 }
 
+// What PayPal refuses a whole batch for, without naming an item, is a payee's only if the code says so;
+// otherwise a person puts it right, and nobody hears that their payout failed.
+func TestABatchRefusedAsAWholeFailsNobody(t *testing.T) {
+	t.Parallel()
+	for code, wantsPerson := range map[string]bool{"SENDER_RESTRICTED": true, "SOMETHING_NEW": true, "RECEIVER_COUNTRY_NOT_ALLOWED": false} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			b := setupBatches(t)
+			id := b.batch(t, ada, grace)
+			b.settings(t, simulator.PayPalPayoutSettings{RefuseWith: code})
+
+			_, err := b.take(t, id, workflows.ActivitySendPayPalBatch)
+
+			for _, p := range []string{payoutOf(0), payoutOf(1)} {
+				require.Equal(t, payout.Sending, b.now(t, p).State)
+			}
+			b.settings(t, simulator.PayPalPayoutSettings{})
+			if wantsPerson {
+				requireFailure(t, err, provider.Rejected, false)
+				b.send(t, id)
+				b.read(t, id)
+				require.Equal(t, 2, b.request(t, id).Epoch)
+			} else {
+				require.NoError(t, err)
+				require.Equal(t, payout.BatchSplit, b.batchNow(t, id).State)
+				for _, p := range []string{payoutOf(0), payoutOf(1)} {
+					half := b.batchOf(t, p)
+					b.send(t, half)
+					b.read(t, half)
+				}
+			}
+			b.paid(t, payoutOf(0), payoutOf(1))
+		})
+	}
+}
+
 func TestABatchIsCanceledAfterThreeDaysWithoutFunds(t *testing.T) {
 	t.Parallel()
 	for name, atOnce := range map[string]bool{"refused": true, "denied": false} {

@@ -37,6 +37,8 @@ type PayPalPayoutSettings struct {
 	// RefuseUnfunded refuses a batch with too little funds at once, and nothing is made. Otherwise it is
 	// DENIED when it is processed.
 	RefuseUnfunded bool `json:"refuse_unfunded,omitempty"`
+	// RefuseWith refuses every batch with this error, such as SENDER_RESTRICTED; nothing is made.
+	RefuseWith string `json:"refuse_with,omitempty"`
 	// BalanceLagMS and SearchLagMS are how old the balances and the transactions are that the API
 	// shows, in milliseconds; PayPal's may be three hours old.
 	BalanceLagMS int `json:"balance_lag_ms,omitempty"`

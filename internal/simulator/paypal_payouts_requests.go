@@ -122,6 +122,9 @@ func (p *PayPal) createPayouts(r payPalRequest) (int, any, *payPalError) {
 	if first, used := p.payouts.bySender[asked.Header.SenderBatchID]; used {
 		return 0, nil, p.duplicateBatch(first)
 	}
+	if code := p.payouts.settings.RefuseWith; code != "" {
+		return 0, nil, payPalPayoutsProblem(http.StatusUnprocessableEntity, code, "The request cannot be processed.")
+	}
 	b := newPayPalBatch(asked, amounts)
 	if p.payouts.settings.RefuseUnfunded && b.amount.units+b.fees > p.money.funds[b.amount.currency].Available {
 		return 0, nil, payPalPayoutsProblem(http.StatusUnprocessableEntity, payPalNoFunds,
