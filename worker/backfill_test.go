@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -154,22 +153,12 @@ func TestTheDailyPassLeavesOneThatIsUnderWay(t *testing.T) {
 // The scenarios of passes, recorded and replayed like the others.
 func TestScenariosOfPasses(t *testing.T) {
 	t.Parallel()
-	scenarios := map[string]func(t *testing.T, b bundle) (workflowID string){
+	playAll(t, nil, map[string]scenario{
 		"backfill":        playBackfill,
 		"backfill-outage": playBackfillOutage,
 		"backfill-paypal": playBackfillPayPal,
 		"drift":           playDrift,
-	}
-	for name, play := range scenarios {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			workflowID := play(t, b)
-			if *recordTo != "" {
-				b.record(t, workflowID, filepath.Join(*recordTo, name+".json"))
-			}
-		})
-	}
+	})
 }
 
 // playBackfill is a pass over two pages, and then over whom no page tells of.

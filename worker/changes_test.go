@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -114,14 +113,6 @@ func (b bundle) delivered(t *testing.T) (result workflows.DeliveryResult) {
 	return result
 }
 
-// recordDelivery writes the delivery's history down for the replay test, if that is asked for.
-func (b bundle) recordDelivery(t *testing.T, scenario string) {
-	t.Helper()
-	if *recordTo != "" {
-		b.record(t, workflows.DeliveryID(1), filepath.Join(*recordTo, scenario+".json"))
-	}
-}
-
 func TestAChangeIsDelivered(t *testing.T) {
 	t.Parallel()
 	b := setupOn(t, temporaltest.Start(t), nil)
@@ -132,7 +123,7 @@ func TestAChangeIsDelivered(t *testing.T) {
 	first := a.take(t, http.StatusServiceUnavailable)
 	require.Equal(t, first, a.take(t, http.StatusNoContent), "it is the same change")
 	require.Equal(t, workflows.DeliveryResult{Delivered: true}, b.delivered(t))
-	b.recordDelivery(t, "delivery")
+	b.record(t, workflows.DeliveryID(1), "delivery")
 	activities := 0
 	events := b.temporal.GetWorkflowHistory(t.Context(), workflows.DeliveryID(1), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
@@ -153,7 +144,7 @@ func TestAChangeThatWasGivenUpIsDeliveredWhenAnOperatorAsks(t *testing.T) {
 	b.tell(t)
 	first := a.take(t, http.StatusGone)
 	require.Equal(t, workflows.DeliveryResult{LastError: "http_410"}, b.delivered(t))
-	b.recordDelivery(t, "delivery-given-up")
+	b.record(t, workflows.DeliveryID(1), "delivery-given-up")
 	undelivered, err := feed.ListUndelivered(t.Context(), b.pool, time.Time{}, "", 10)
 	require.NoError(t, err)
 	require.Len(t, undelivered, 1)
@@ -163,7 +154,7 @@ func TestAChangeThatWasGivenUpIsDeliveredWhenAnOperatorAsks(t *testing.T) {
 	}))
 	require.Equal(t, first, a.take(t, http.StatusOK))
 	require.Equal(t, workflows.DeliveryResult{Delivered: true}, b.delivered(t))
-	b.recordDelivery(t, "delivery-asked-for")
+	b.record(t, workflows.DeliveryID(1), "delivery-asked-for")
 	undelivered, err = feed.ListUndelivered(t.Context(), b.pool, time.Time{}, "", 10)
 	require.NoError(t, err)
 	require.Empty(t, undelivered)

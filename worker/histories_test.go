@@ -1,34 +1,27 @@
 package main
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/holdfast/holdfast/internal/customer"
-	"github.com/holdfast/holdfast/internal/localstack/temporaltest"
 	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
 )
 
-var recordTo = flag.String("record", "", "write the scenarios' histories into this folder, for workflows' replay test")
-
 // Each scenario is played on real servers; make histories records what Temporal wrote down of it.
 // The replay test of package workflows holds later code against these records.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	scenarios := map[string]func(t *testing.T, b bundle) (workflowID string){
+	short := []string{fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}
+	settings := map[string][]string{"sync-continued": short, "payout-continued": short, "paypal-continued": short}
+	playAll(t, settings, map[string]scenario{
 		"straight":              playStraight,
 		"outage":                playOutage,
 		"wrong-key":             playWrongKey,
@@ -66,19 +59,7 @@ func TestScenarios(t *testing.T) {
 		"paypal-continued": playBatchContinued,
 
 		"payout-parked-canceled": playPayoutParkedCanceled,
-	}
-	short := []string{fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}
-	settings := map[string][]string{"sync-continued": short, "payout-continued": short, "paypal-continued": short}
-	for name, play := range scenarios {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setupOn(t, temporaltest.StartWith(t, settings[name]...), queueNames())
-			workflowID := play(t, b)
-			if *recordTo != "" {
-				b.record(t, workflowID, filepath.Join(*recordTo, name+".json"))
-			}
-		})
-	}
+	})
 }
 
 func playStraight(t *testing.T, b bundle) string {
@@ -207,28 +188,4 @@ func (b bundle) say(t *testing.T, id, update string) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, handle.Get(t.Context(), nil))
-}
-
-func (b bundle) record(t *testing.T, workflowID, file string) {
-	t.Helper()
-	encoded, err := protojson.MarshalOptions{Indent: " "}.Marshal(b.history(t, workflowID))
-	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	require.NoError(t, os.WriteFile(file, encoded, 0o644))
-}
-
-// history is what Temporal wrote down of a workflow; of one that continued as new, its first run.
-func (b bundle) history(t *testing.T, workflowID string) *history.History {
-	t.Helper()
-	described, err := b.temporal.DescribeWorkflowExecution(t.Context(), workflowID, "")
-	require.NoError(t, err)
-	var recorded history.History
-	events := b.temporal.GetWorkflowHistory(t.Context(), workflowID, described.GetWorkflowExecutionInfo().GetFirstRunId(), false,
-		enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
-		require.NoError(t, err)
-		recorded.Events = append(recorded.Events, event)
-	}
-	return &recorded
 }

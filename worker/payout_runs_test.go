@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +127,7 @@ func (b bundle) awaitShown(t *testing.T, workflowID, want string) {
 // The scenarios of runs, launchers, looks at accounts and sweeps, recorded and replayed like the others.
 func TestScenariosOfRuns(t *testing.T) {
 	t.Parallel()
-	scenarios := map[string]func(t *testing.T, b bundle) (workflowID string){
+	playAll(t, nil, map[string]scenario{
 		"run-straight":         playRunStraight,
 		"run-outage":           playRunOutage,
 		"run-approved":         playRunApproved,
@@ -140,17 +139,7 @@ func TestScenariosOfRuns(t *testing.T) {
 		"account-check-again":  playAccountCheckAgain,
 		"payout-sweep":         playPayoutSweep,
 		"payout-wake":          playPayoutWake,
-	}
-	for name, play := range scenarios {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			workflowID := play(t, b)
-			if *recordTo != "" {
-				b.record(t, workflowID, filepath.Join(*recordTo, name+".json"))
-			}
-		})
-	}
+	})
 }
 
 // playRunStraight is a run that a schedule starts and that pays everybody.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,23 +17,13 @@ import (
 // The scenarios of runs and sweeps on both rails, recorded and replayed like the others.
 func TestScenariosOfBothRails(t *testing.T) {
 	t.Parallel()
-	scenarios := map[string]func(t *testing.T, b bundle) (workflowID string){
+	playAll(t, nil, map[string]scenario{
 		"run-both-rails":          playRunBothRails,
 		"run-without-stripe":      playRunWithoutStripe,
 		"run-without-paypal":      playRunWithoutPayPal,
 		"run-never-known":         playRunNeverKnown,
 		"payout-sweep-both-rails": playSweepBothRails,
-	}
-	for name, play := range scenarios {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			workflowID := play(t, b)
-			if *recordTo != "" {
-				b.record(t, workflowID, filepath.Join(*recordTo, name+".json"))
-			}
-		})
-	}
+	})
 }
 
 // bothRails makes a payee who is paid by Stripe, and one who is paid by PayPal, who have missed a Friday.
