@@ -9,8 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 
 	"github.com/holdfast/holdfast/internal/ledger"
 	"github.com/holdfast/holdfast/internal/localstack/temporaltest"
@@ -78,17 +76,8 @@ func (b bundle) settled(t *testing.T, p payout.Payout) {
 // decideOn has a person decide on a payout, whose workflow is started if none is running.
 func (b bundle) decideOn(t *testing.T, id, update string, in workflows.DecisionInput) error {
 	t.Helper()
-	options := client.StartWorkflowOptions{
-		ID: workflows.PayoutID(id), TaskQueue: workflows.TaskQueue, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-	}
-	handle, err := b.temporal.UpdateWithStartWorkflow(t.Context(), client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: b.temporal.NewWithStartWorkflowOperation(options, workflows.NamePayout, workflows.PayoutInput{PayoutID: id}),
-		UpdateOptions: client.UpdateWorkflowOptions{
-			WorkflowID: options.ID, UpdateName: update, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{in},
-		},
-	})
-	require.NoError(t, err)
-	return handle.Get(t.Context(), nil)
+	start := b.startOrUse(workflows.PayoutID(id), workflows.NamePayout, workflows.PayoutInput{PayoutID: id})
+	return b.updateWithStart(t, start, update, in).Get(t.Context(), nil)
 }
 
 // playPayoutStraight is a payout that is sent and arrives.

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 
 	"github.com/holdfast/holdfast/internal/customer"
 	"github.com/holdfast/holdfast/internal/date"
@@ -112,18 +111,8 @@ func (b bundle) batchOver(t *testing.T, batchID string, states ...payout.State) 
 // decideOnItem has a person decide on a payout of a batch, whose workflow is started if none is running.
 func (b bundle) decideOnItem(t *testing.T, batchID, update string, in workflows.ItemDecisionInput) error {
 	t.Helper()
-	options := client.StartWorkflowOptions{
-		ID: workflows.PayPalBatchID(batchID), TaskQueue: workflows.TaskQueue, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-	}
-	start := b.temporal.NewWithStartWorkflowOperation(options, workflows.NamePayPalPayoutBatch, workflows.PayPalBatchInput{BatchID: batchID})
-	handle, err := b.temporal.UpdateWithStartWorkflow(t.Context(), client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: start,
-		UpdateOptions: client.UpdateWorkflowOptions{
-			WorkflowID: options.ID, UpdateName: update, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{in},
-		},
-	})
-	require.NoError(t, err)
-	return handle.Get(t.Context(), nil)
+	start := b.startOrUse(workflows.PayPalBatchID(batchID), workflows.NamePayPalPayoutBatch, workflows.PayPalBatchInput{BatchID: batchID})
+	return b.updateWithStart(t, start, update, in).Get(t.Context(), nil)
 }
 
 // playBatchStraight is a batch that is sent and read; PayPal tells of every payout.

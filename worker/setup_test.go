@@ -141,6 +141,24 @@ func (b bundle) await(t *testing.T, id string, want customer.Status) {
 	}, 2*time.Minute, 50*time.Millisecond, "%s does not become %s", id, want)
 }
 
+// startOrUse starts a workflow if none with its id is running.
+func (b bundle) startOrUse(id, name string, input any) client.WithStartWorkflowOperation {
+	return b.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
+		ID: id, TaskQueue: workflows.TaskQueue, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+	}, name, input)
+}
+
+// updateWithStart sends an update to the workflow, and waits until it is carried out.
+func (b bundle) updateWithStart(t *testing.T, start client.WithStartWorkflowOperation, update string, in any) client.WorkflowUpdateHandle {
+	t.Helper()
+	handle, err := b.temporal.UpdateWithStartWorkflow(t.Context(), client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: start,
+		UpdateOptions:          client.UpdateWorkflowOptions{UpdateName: update, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{in}},
+	})
+	require.NoError(t, err)
+	return handle
+}
+
 // scenario is played on real servers, and names the workflow whose history tells of it.
 type scenario func(t *testing.T, b bundle) (workflowID string)
 

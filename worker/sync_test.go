@@ -131,15 +131,8 @@ func (b bundle) synced(t *testing.T, id string) (workflowID string) {
 
 func (b bundle) syncNow(t *testing.T, id string) workflows.SyncResult {
 	t.Helper()
-	handle, err := b.temporal.UpdateWithStartWorkflow(t.Context(), client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: b.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-			ID: workflows.SyncID(id), TaskQueue: workflows.TaskQueue, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		}, workflows.NameSubscriptionSync, workflows.SyncInput{CustomerID: id}),
-		UpdateOptions: client.UpdateWorkflowOptions{
-			UpdateName: workflows.UpdateSyncNow, Args: []any{workflows.SyncNowInput{WaitMS: 30_000}}, WaitForStage: client.WorkflowUpdateStageCompleted,
-		},
-	})
-	require.NoError(t, err)
+	start := b.startOrUse(workflows.SyncID(id), workflows.NameSubscriptionSync, workflows.SyncInput{CustomerID: id})
+	handle := b.updateWithStart(t, start, workflows.UpdateSyncNow, workflows.SyncNowInput{WaitMS: 30_000})
 	var result workflows.SyncResult
 	require.NoError(t, handle.Get(t.Context(), &result))
 	return result
