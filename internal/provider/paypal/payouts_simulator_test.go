@@ -9,7 +9,6 @@ import (
 	paypalgo "github.com/plutov/paypal/v4"
 	"github.com/stretchr/testify/require"
 
-	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/internal/simulator"
 )
@@ -149,17 +148,7 @@ func TestALostAnswerIsFoundByTheSameBatchAgain(t *testing.T) {
 
 func TestEveryFaultOfABatchHasAClass(t *testing.T) {
 	t.Parallel()
-	for kind, want := range map[simulator.FaultKind]struct{ write, read provider.Class }{
-		simulator.Reset:           {unknown, transient},
-		simulator.ServerError:     {unknown, transient},
-		simulator.BadGateway:      {unknown, transient},
-		simulator.Unavailable:     {unknown, transient},
-		simulator.TooManyRequests: {rateLimited, rateLimited},
-		simulator.WrongKey:        {misconfigured, misconfigured},
-		simulator.ExecuteThenDrop: {unknown, transient},
-		simulator.ExecuteThen500:  {unknown, transient},
-		simulator.Truncate:        {unknown, transient},
-	} {
+	for kind, want := range faultClasses {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			b := setupPayouts(t, simulator.PayPalPayoutSettings{})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
+	"github.com/holdfast/holdfast/internal/simulator"
 )
 
 const (
@@ -31,6 +32,20 @@ const (
 			"last_payment":{"amount":{"currency_code":"EUR","value":"500.00"},"time":"2026-02-01T01:20:49Z"},
 			"next_billing_time":"2026-03-01T00:20:49Z","cycle_executions":[]}}`
 )
+
+// faultClasses are the classes of a write and of a read that meet a fault, whatever they are about.
+var faultClasses = map[simulator.FaultKind]struct{ write, read provider.Class }{
+	simulator.Reset:           {unknown, transient},
+	simulator.ServerError:     {unknown, transient},
+	simulator.BadGateway:      {unknown, transient},
+	simulator.Unavailable:     {unknown, transient},
+	simulator.TooManyRequests: {rateLimited, rateLimited},
+	simulator.WrongKey:        {misconfigured, misconfigured},
+	simulator.ExecuteThenDrop: {unknown, transient},
+	simulator.ExecuteThen500:  {unknown, transient},
+	simulator.Stored500:       {unknown, transient},
+	simulator.Truncate:        {unknown, transient},
+}
 
 // recorder is an observer that keeps what it saw.
 type recorder struct {

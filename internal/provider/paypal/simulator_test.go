@@ -98,18 +98,7 @@ func TestASubscriptionThatPayPalDoesNotHave(t *testing.T) {
 func TestEveryFaultHasAClass(t *testing.T) {
 	t.Parallel()
 	const subscriptions = "/v1/billing"
-	for kind, want := range map[simulator.FaultKind]struct{ write, read provider.Class }{
-		simulator.Reset:           {unknown, transient},
-		simulator.ServerError:     {unknown, transient},
-		simulator.BadGateway:      {unknown, transient},
-		simulator.Unavailable:     {unknown, transient},
-		simulator.TooManyRequests: {rateLimited, rateLimited},
-		simulator.WrongKey:        {misconfigured, misconfigured},
-		simulator.ExecuteThenDrop: {unknown, transient},
-		simulator.ExecuteThen500:  {unknown, transient},
-		simulator.Stored500:       {unknown, transient},
-		simulator.Truncate:        {unknown, transient},
-	} {
+	for kind, want := range faultClasses {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
