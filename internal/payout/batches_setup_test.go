@@ -127,6 +127,14 @@ func (b bundle) sent(t *testing.T, ids ...string) string {
 	return id
 }
 
+// sentBatch sets up a store whose only batch PayPal has, and gives its payouts in the order of their payees.
+func sentBatch(t *testing.T, payeeIDs ...string) (b bundle, batchID string, all []payout.Payout) {
+	t.Helper()
+	b = batchesOf(t, 10)
+	batchID = b.sent(t, payeeIDs...)
+	return b, batchID, b.members(t, batchID)
+}
+
 // members gives a batch's payouts in the order of their payees.
 func (b bundle) members(t *testing.T, batchID string) []payout.Payout {
 	t.Helper()

@@ -512,9 +512,7 @@ func TestABatchThatIsDeniedHalfWayEnds(t *testing.T) {
 
 func TestADeniedBatchIsReleased(t *testing.T) {
 	t.Parallel()
-	b := batchesOf(t, 10)
-	id := b.sent(t, payees(3)...)
-	all := b.members(t, id)
+	b, id, all := sentBatch(t, payees(3)...)
 	wrong := says(all[0], payout.ItemSuccess)
 	wrong.Net.Minor++
 	b.itemsSeen(t, id, wrong, says(all[1], payout.ItemPending))
@@ -560,9 +558,8 @@ func TestAHeldBatchIsFoundAndGoesOn(t *testing.T) {
 
 func TestARetryGoesWithABatchOfItsOwn(t *testing.T) {
 	t.Parallel()
-	b := batchesOf(t, 10)
-	id := b.sent(t, ada)
-	first := b.members(t, id)[0]
+	b, id, all := sentBatch(t, ada)
+	first := all[0]
 	b.itemsSeen(t, id, says(first, payout.ItemFailed))
 	var again payout.Payout
 	for range 2 {

@@ -231,9 +231,8 @@ func TestWhatPayPalPaidAlthoughItWasReleasedIsADuplicate(t *testing.T) {
 // RULES §3, posting 14: what PayPal gives back of its fee is reversed, and what it does not say is no zero.
 func TestAFeeThatPayPalGivesBackIsReversed(t *testing.T) {
 	t.Parallel()
-	b := batchesOf(t, 10)
-	batch := b.sent(t, payees(1)...)
-	p := b.members(t, batch)[0]
+	b, batch, all := sentBatch(t, payees(1)...)
+	p := all[0]
 	charged := func(status string, fee money.Amount) string {
 		seen := says(p, status)
 		seen.Fee = fee
@@ -256,9 +255,8 @@ func TestAFeeThatPayPalGivesBackIsReversed(t *testing.T) {
 // not.
 func TestABlockedPayoutFailsWhenAMovementBringsItsFundsBack(t *testing.T) {
 	t.Parallel()
-	b := batchesOf(t, 10)
-	batch := b.sent(t, payees(2)...)
-	blocked, onHold := b.members(t, batch)[0], b.members(t, batch)[1]
+	b, batch, all := sentBatch(t, payees(2)...)
+	blocked, onHold := all[0], all[1]
 	see := func() {
 		b.itemsSeen(t, batch, says(blocked, payout.ItemBlocked))
 		b.itemsSeen(t, batch, says(onHold, payout.ItemOnHold))
@@ -296,9 +294,7 @@ func TestABlockedPayoutFailsWhenAMovementBringsItsFundsBack(t *testing.T) {
 
 func TestAPartThatPayPalTakesBackIsThePayeesAgain(t *testing.T) {
 	t.Parallel()
-	b := batchesOf(t, 10)
-	batch := b.sent(t, payees(4)...)
-	all := b.members(t, batch)
+	b, batch, all := sentBatch(t, payees(4)...)
 	reverse := func(p payout.Payout, minor int64, transaction string) error {
 		return b.try(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
 			return b.store.PartlyReversed(ctx, tx, p.ID, cents(minor), transaction+p.ID)
@@ -348,9 +344,8 @@ func TestAPartThatPayPalTakesBackIsThePayeesAgain(t *testing.T) {
 // RULES §3: three rejections in a row to the same destination pause the payee; at each provider by itself.
 func TestRejectionsAreCountedForThePayPalAccount(t *testing.T) {
 	t.Parallel()
-	b := batchesOf(t, 10)
-	batch := b.sent(t, ada, grace)
-	adas := b.members(t, batch)[0]
+	b, batch, all := sentBatch(t, ada, grace)
+	adas := all[0]
 	b.exec(t, `UPDATE payees SET rejections = 2, paypal_rejections = 2 WHERE id = $1`, ada)
 	refused := says(adas, payout.ItemFailed)
 	refused.Failure.Destination = true
