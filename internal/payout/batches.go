@@ -2,11 +2,9 @@ package payout
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -173,11 +171,16 @@ type batchKind struct {
 
 // formBatch makes an open batch of payouts that the caller holds, and hands it over.
 func (s *Store) formBatch(ctx context.Context, tx pgx.Tx, kind batchKind, splitFrom string, members []string) error {
-	id := "pb_" + strings.ToLower(rand.Text())[:24]
-	_, err := tx.Exec(ctx, `INSERT INTO paypal_batches (id, run_date, currency, size, split_from) VALUES ($1, $2, $3, $4, nullif($5, ''))`,
-		id, kind.runDate, string(kind.currency), len(members), splitFrom)
-	if err != nil {
-		return fmt.Errorf("store a batch of %d payouts: %w", len(members), err)
+	slices.Sort(members)
+	id, made := "", false
+	for turn := 1; !made; turn++ {
+		id = batchID(kind, splitFrom, members, turn)
+		tag, err := tx.Exec(ctx, `INSERT INTO paypal_batches (id, run_date, currency, size, split_from) VALUES ($1, $2, $3, $4, nullif($5, ''))
+			ON CONFLICT (id) DO NOTHING`, id, kind.runDate, string(kind.currency), len(members), splitFrom)
+		if err != nil {
+			return fmt.Errorf("store a batch of %d payouts: %w", len(members), err)
+		}
+		made = tag.RowsAffected() == 1
 	}
 	if _, err := tx.Exec(ctx, `UPDATE payouts SET batch_id = $1 WHERE id = ANY ($2)`, id, members); err != nil {
 		return fmt.Errorf("batch %s: put %d payouts into it: %w", id, len(members), err)

@@ -2,10 +2,8 @@ package payout
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -121,9 +119,6 @@ func (p Payout) posted() ledger.Payout {
 		Gross: p.Gross, Fee: p.Fee, Epoch: p.Epoch,
 	}
 }
-
-// newID makes the id of a payout.
-func newID() string { return "po_" + strings.ToLower(rand.Text())[:24] }
 
 const payoutColumns = `id, payee_id, kind, run_date, coalesce(manual_id, ''), coalesce(retry_of, ''), part, attempt, method, currency,
 	gross, fee, net, period_end, due_date, state, state_since, reason, actor, coalesce(stripe_account_id, ''), destination_id,

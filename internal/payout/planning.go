@@ -296,8 +296,8 @@ func (p planning) payouts(decisions map[string]Decision) []Payout {
 	for _, id := range slices.Sorted(maps.Keys(decisions)) {
 		for _, plan := range decisions[id].Payouts {
 			all = append(all, Payout{
-				Plan: plan, ID: newID(), PayeeID: id, Kind: Scheduled, RunDate: p.run.Date, Attempt: 1, State: Planned, Epoch: 1,
-			})
+				Plan: plan, PayeeID: id, Kind: Scheduled, RunDate: p.run.Date, Attempt: 1, State: Planned, Epoch: 1,
+			}.identified())
 		}
 	}
 	return all

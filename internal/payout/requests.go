@@ -122,7 +122,7 @@ func (s *Store) carryOut(ctx context.Context, tx pgx.Tx, r request) error {
 	}
 	planned := make([]Payout, len(decision.Payouts))
 	for i, plan := range decision.Payouts {
-		planned[i] = Payout{Plan: plan, ID: newID(), PayeeID: r.payeeID, Kind: Manual, ManualID: r.id, Attempt: 1, State: Planned, Epoch: 1}
+		planned[i] = Payout{Plan: plan, PayeeID: r.payeeID, Kind: Manual, ManualID: r.id, Attempt: 1, State: Planned, Epoch: 1}.identified()
 	}
 	return s.sendOff(ctx, tx, planned)
 }

@@ -62,9 +62,9 @@ func (s *Store) makeAgain(ctx context.Context, tx pgx.Tx, p Payout, actor string
 		return Payout{}, fmt.Errorf("payout %s: make it again: %w", p.ID, &SkipError{decision.Skip})
 	}
 	again := Payout{
-		Plan: decision.Payouts[0], ID: newID(), PayeeID: p.PayeeID, Kind: Retried, RunDate: p.RunDate, RetryOf: p.ID,
+		Plan: decision.Payouts[0], PayeeID: p.PayeeID, Kind: Retried, RunDate: p.RunDate, RetryOf: p.ID,
 		Attempt: p.Attempt + 1, State: Planned, Epoch: 1, Actor: actor,
-	}
+	}.identified()
 	return again, s.sendOff(ctx, tx, []Payout{again})
 }
 
