@@ -146,7 +146,8 @@ func playPayoutCanceled(t *testing.T, b bundle) string {
 	require.NoError(t, b.simulator.Stripe().SetTransferDelay(simulator.TransferDelay{AvailableMS: int(time.Hour / time.Millisecond)}))
 	b.handOver(t, workflows.StartPayout(id))
 	require.Eventually(t, func() bool {
-		return len(b.simulator.Calls().To(http.MethodGet, "/v1/balance")) > 1 // it waits for its funds
+		transferred, was := b.simulator.Calls().To(http.MethodPost, "/v1/transfers").FirstSuccess()
+		return was && len(b.simulator.Calls().To(http.MethodGet, "/v1/balance").Since(transferred)) > 0 // it waits for its funds
 	}, time.Minute, 20*time.Millisecond)
 	require.NoError(t, b.decideOn(t, id, workflows.UpdateCancel, workflows.DecisionInput{Actor: "ops"}))
 	workflowID := b.over(t, id, payout.Canceled)

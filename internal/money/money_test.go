@@ -12,15 +12,22 @@ import (
 	"github.com/holdfast/holdfast/internal/money"
 )
 
-var (
-	minors     = rapid.OneOf(rapid.Int64(), rapid.Int64Range(-1000, 1000), rapid.SampledFrom([]int64{math.MinInt64, math.MaxInt64}))
-	currencies = rapid.SampledFrom([]money.Currency{"usd", "jpy", "kwd", "isk", "huf"})
-)
+// Generators are made anew by whoever draws from them: they are not safe for tests that run at the same time.
+
+func minors() *rapid.Generator[int64] {
+	return rapid.OneOf(rapid.Int64(), rapid.Int64Range(-1000, 1000), rapid.SampledFrom([]int64{math.MinInt64, math.MaxInt64}))
+}
+
+func currencies() *rapid.Generator[money.Currency] {
+	return rapid.SampledFrom([]money.Currency{"usd", "jpy", "kwd", "isk", "huf"})
+}
 
 // amounts are of all sizes, and of currencies with and without decimals.
-var amounts = rapid.Custom(func(t *rapid.T) money.Amount {
-	return money.New(minors.Draw(t, "minor"), currencies.Draw(t, "currency"))
-})
+func amounts() *rapid.Generator[money.Amount] {
+	return rapid.Custom(func(t *rapid.T) money.Amount {
+		return money.New(minors().Draw(t, "minor"), currencies().Draw(t, "currency"))
+	})
+}
 
 // requireExact holds a checked operation against the one on numbers without bounds.
 func requireExact(t *rapid.T, want *big.Int, got money.Amount, err error) {
@@ -35,8 +42,8 @@ func requireExact(t *rapid.T, want *big.Int, got money.Amount, err error) {
 func TestSumsAreExactOrRefused(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		a := amounts.Draw(t, "a")
-		b := money.New(minors.Draw(t, "b"), a.Currency)
+		a := amounts().Draw(t, "a")
+		b := money.New(minors().Draw(t, "b"), a.Currency)
 		x, y := big.NewInt(a.Minor), big.NewInt(b.Minor)
 
 		sum, err := a.Add(b)
@@ -56,8 +63,8 @@ func TestSumsAreExactOrRefused(t *testing.T) {
 func TestSharesAreExactOrRefused(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		a := amounts.Draw(t, "a")
-		num, den := minors.Draw(t, "num"), rapid.OneOf(rapid.Int64Range(1, 1000), rapid.Int64Range(1, math.MaxInt64)).Draw(t, "den")
+		a := amounts().Draw(t, "a")
+		num, den := minors().Draw(t, "num"), rapid.OneOf(rapid.Int64Range(1, 1000), rapid.Int64Range(1, math.MaxInt64)).Draw(t, "den")
 		product := new(big.Int).Mul(big.NewInt(a.Minor), big.NewInt(num))
 		floor, rest := new(big.Int).DivMod(product, big.NewInt(den), new(big.Int))
 		ceil := floor
@@ -117,7 +124,7 @@ func TestCurrenciesDoNotMix(t *testing.T) {
 func TestFloorTo(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		a := amounts.Draw(t, "a")
+		a := amounts().Draw(t, "a")
 		step := rapid.SampledFrom([]int64{1, 10, 100}).Draw(t, "step")
 
 		floored := a.FloorTo(step)
@@ -134,7 +141,7 @@ func TestFloorTo(t *testing.T) {
 func TestWhatIsWrittenIsReadBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		a := amounts.Draw(t, "a")
+		a := amounts().Draw(t, "a")
 
 		back, err := money.Parse(a.Decimal(), a.Currency)
 		require.NoError(t, err)

@@ -58,10 +58,10 @@ func TestEveryCycleComesOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		f := rapid.SampledFrom(payout.Frequencies()).Draw(t, "frequency")
-		start := someDay.Draw(t, "since")
+		start := someDay().Draw(t, "since")
 		lastRun, furthest := start, start
 		var found []payout.Cycle
-		for _, runDate := range rapid.SliceOfN(someDay, 1, 12).Draw(t, "runs") {
+		for _, runDate := range rapid.SliceOfN(someDay(), 1, 12).Draw(t, "runs") {
 			due := payout.DueCycles(f, lastRun, runDate)
 			found = append(found, due...)
 			if len(due) > 0 {
@@ -79,7 +79,7 @@ func TestAPayeeWhoNeverWasBeginsWithTheNewestCycle(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		f := rapid.SampledFrom(payout.Frequencies()).Draw(t, "frequency")
-		runDate := someDay.Draw(t, "run")
+		runDate := someDay().Draw(t, "run")
 		all := calendar(f, runDate.AddDays(-120), runDate)
 		require.Equal(t, all[len(all)-1:], payout.DueCycles(f, date.Date{}, runDate))
 	})
@@ -89,7 +89,7 @@ func TestTheNextCycleIsTheFirstThatComesDue(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		f := rapid.SampledFrom(payout.Frequencies()).Draw(t, "frequency")
-		after := someDay.Draw(t, "after")
+		after := someDay().Draw(t, "after")
 		next := payout.NextCycle(f, after)
 		require.Equal(t, []payout.Cycle{next}, payout.DueCycles(f, after, next.Date))
 		require.Empty(t, payout.DueCycles(f, after, next.Date.AddDays(-1)))

@@ -62,7 +62,7 @@ func TestWhatIsShownIsWhatIsCharged(t *testing.T) {
 	t.Parallel()
 	policy := payout.DefaultPolicy()
 	rapid.Check(t, func(t *rapid.T) {
-		f, today := somePayee.Draw(t, "payee"), someDay.Draw(t, "today")
+		f, today := somePayee().Draw(t, "payee"), someDay().Draw(t, "today")
 		f.LastCycle, f.OpenPayout, f.Pauses = today.AddDays(-100), false, nil
 		balance := f.Payable(today.AddDays(-1)).Minor
 		f.Payable = always(balance)

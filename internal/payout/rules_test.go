@@ -167,7 +167,7 @@ func TestADecisionKeepsToTheRules(t *testing.T) {
 	policy := payout.DefaultPolicy()
 	limits := policy.Currencies["usd"]
 	rapid.Check(t, func(t *rapid.T) {
-		f, runDate := somePayee.Draw(t, "payee"), someDay.Draw(t, "run")
+		f, runDate := somePayee().Draw(t, "payee"), someDay().Draw(t, "run")
 		d := payout.Decide(f, runDate, policy)
 
 		if len(d.Payouts) == 0 {
@@ -212,7 +212,7 @@ func TestDailyPayeesFallBackOnFridays(t *testing.T) {
 	t.Parallel()
 	policy := payout.DefaultPolicy()
 	rapid.Check(t, func(t *rapid.T) {
-		f, runDate := somePayee.Draw(t, "payee"), someDay.Draw(t, "run")
+		f, runDate := somePayee().Draw(t, "payee"), someDay().Draw(t, "run")
 		f.Frequency = payout.Daily
 		f.LastCycle = runDate.AddDays(-rapid.IntRange(1, 20).Draw(t, "days since the last cycle"))
 		f.Stripe.OffersInstant = false
@@ -237,9 +237,9 @@ func TestPayIsMonotone(t *testing.T) {
 	t.Parallel()
 	policy := payout.DefaultPolicy()
 	rapid.Check(t, func(t *rapid.T) {
-		f, runDate := somePayee.Draw(t, "payee"), someDay.Draw(t, "run")
+		f, runDate := somePayee().Draw(t, "payee"), someDay().Draw(t, "run")
 		poorer := payout.Decide(f, runDate, policy)
-		before, day, more := f.Payable, someDay.Draw(t, "earned on"), someSum.Draw(t, "earned")
+		before, day, more := f.Payable, someDay().Draw(t, "earned on"), someSum().Draw(t, "earned")
 		f.Payable = func(through date.Date) money.Amount {
 			if day.After(through) {
 				return before(through)
@@ -264,10 +264,10 @@ func TestEveryEarningIsPaidOnce(t *testing.T) {
 		f.Stripe.OffersInstant = rapid.Bool().Draw(t, "instant")
 		f.LastCycle, f.Payable = firstDay.AddDays(-1), balance.through
 		for range rapid.IntRange(1, 20).Draw(t, "earnings") {
-			balance.credits[someDay.Draw(t, "earned on")] += rapid.Int64Range(10_00, 2_000_00).Draw(t, "earned")
+			balance.credits[someDay().Draw(t, "earned on")] += rapid.Int64Range(10_00, 2_000_00).Draw(t, "earned")
 		}
 		end := firstDay
-		for _, runDate := range rapid.SliceOfN(someDay, 0, 20).Draw(t, "runs") {
+		for _, runDate := range rapid.SliceOfN(someDay(), 0, 20).Draw(t, "runs") {
 			obstructed := f
 			obstructed.OpenPayout = rapid.IntRange(0, 3).Draw(t, "an open payout") == 0
 			run(t, &obstructed, balance, runDate, policy)
