@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfast/holdfast/internal/ledger"
 	"github.com/holdfast/holdfast/internal/payout"
 )
 
@@ -108,4 +109,42 @@ func TestMeasureCountsWhatWasForcedWithinADay(t *testing.T) {
 
 	b.exec(t, `UPDATE operator_actions SET at = now() - interval '25 hours'`)
 	require.Zero(t, b.measure(t).Forced)
+}
+
+// What PayPal took back in part, and what it paid beside its release, is counted for a day, as it was found.
+func TestMeasureCountsWhatPayPalDidOfItsOwnWithinADay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id, _ := b.batched(t)
+	require.Zero(t, b.measure(t).PartReversed)
+	require.Zero(t, b.measure(t).PaidTwice)
+
+	b.exec(t, `INSERT INTO paypal_reversals (transaction_id, payout_id, amount, currency) VALUES ('TX1', $1, 2500, 'usd'), ('TX2', $1, 100, 'usd')`, id)
+	require.NoError(t, b.try(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		p := ledger.Payout{ID: id, PayeeID: ada, Rail: ledger.PayPal}
+		return ledger.Duplicate(ctx, tx, p, cents(9_800), civil(t, friday), "duplicate/ITEM1")
+	}))
+	m := b.measure(t)
+	require.Equal(t, 2, m.PartReversed)
+	require.Equal(t, 1, m.PaidTwice)
+
+	b.exec(t, `UPDATE paypal_reversals SET found_at = now() - interval '25 hours' WHERE transaction_id = 'TX1'`)
+	b.exec(t, `ALTER TABLE ledger_transactions DISABLE TRIGGER USER`)
+	b.exec(t, `UPDATE ledger_transactions SET posted_at = now() - interval '25 hours'`)
+	m = b.measure(t)
+	require.Equal(t, 1, m.PartReversed)
+	require.Zero(t, m.PaidTwice)
+}
+
+// At Stripe a person has recorded the second movement, and needs no telling.
+func TestMeasureDoesNotCountWhatAPersonRecorded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.one(t)
+	b.live(t, id, "start", "transfer")
+	require.NoError(t, b.try(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		return b.store.RecordDuplicate(ctx, tx, id, payout.Duplicate{ProviderID: "tr_second", Moved: cents(10_000), Actor: "olga"})
+	}))
+	require.Equal(t, "1", b.read(t, `SELECT count(*) FROM ledger_transactions WHERE event = 'duplicate'`))
+	require.Zero(t, b.measure(t).PaidTwice)
 }

@@ -14,8 +14,8 @@ import (
 
 // payoutGauges are what is shown of payouts.
 type payoutGauges struct {
-	open, late, enabled, runs, forced  metric.Int64ObservableGauge
-	oldest, missing, lastRun, unlooked metric.Float64ObservableGauge
+	open, late, enabled, runs, forced, partReversed, paidTwice metric.Int64ObservableGauge
+	oldest, missing, lastRun, unlooked                         metric.Float64ObservableGauge
 }
 
 // WatchPayouts shows how payouts, runs and the platform's funds stand, from what payout.Store.Measure
@@ -31,14 +31,14 @@ func (t *Telemetry) WatchPayouts(read func(context.Context) (payout.Measured, er
 			g.observe(o, m)
 		}
 		return nil
-	}, g.open, g.late, g.enabled, g.runs, g.forced, g.oldest, g.missing, g.lastRun, g.unlooked)
+	}, g.open, g.late, g.enabled, g.runs, g.forced, g.partReversed, g.paidTwice, g.oldest, g.missing, g.lastRun, g.unlooked)
 	return err
 }
 
 func newPayoutGauges(meter metric.Meter) (payoutGauges, error) {
 	var (
 		g    payoutGauges
-		errs [9]error
+		errs [11]error
 	)
 	g.open, errs[0] = meter.Int64ObservableGauge("holdfast_payouts_open",
 		metric.WithDescription("Payouts that have not ended, by state and currency."))
@@ -58,6 +58,10 @@ func newPayoutGauges(meter metric.Meter) (payoutGauges, error) {
 		metric.WithDescription("Payouts that an operator has resolved by force within a day."))
 	g.unlooked, errs[8] = meter.Float64ObservableGauge("holdfast_payouts_unlooked_age", metric.WithUnit("s"),
 		metric.WithDescription("For how long the payout under way has not been looked at that has not been for longest; 0 when there is none."))
+	g.partReversed, errs[9] = meter.Int64ObservableGauge("holdfast_payouts_part_reversed",
+		metric.WithDescription("Parts of paid payouts that PayPal was found, within a day, to have taken back."))
+	g.paidTwice, errs[10] = meter.Int64ObservableGauge("holdfast_payouts_paid_twice",
+		metric.WithDescription("Payouts that were found, within a day, to have been paid by PayPal although their money had been released."))
 	return g, errors.Join(errs[:]...)
 }
 
@@ -85,6 +89,8 @@ func (g payoutGauges) observe(o metric.Observer, m payout.Measured) {
 	}
 	o.ObserveInt64(g.enabled, enabled)
 	o.ObserveInt64(g.forced, int64(m.Forced))
+	o.ObserveInt64(g.partReversed, int64(m.PartReversed))
+	o.ObserveInt64(g.paidTwice, int64(m.PaidTwice))
 	o.ObserveFloat64(g.unlooked, m.Unlooked.Seconds())
 	if !m.LastRun.IsZero() {
 		o.ObserveFloat64(g.lastRun, m.At.Sub(m.LastRun.Time()).Seconds())

@@ -201,7 +201,7 @@ func TestPayouts(t *testing.T) {
 				{State: payout.Held, Currency: "usd", Oldest: at},
 			},
 			Missing: []payout.Lack{{Rail: payout.RailStripe, Currency: "usd", Missing: 123_45}, {Rail: payout.RailStripe, Currency: "jpy", Missing: 700}},
-			LastRun: date.Of(at), Runs: map[payout.RunState]int{payout.RunPaused: 1}, Forced: 3, Unlooked: 2 * time.Hour,
+			LastRun: date.Of(at), Runs: map[payout.RunState]int{payout.RunPaused: 1}, Forced: 3, PartReversed: 4, PaidTwice: 5, Unlooked: 2 * time.Hour,
 		}, nil
 	}))
 
@@ -214,6 +214,8 @@ func TestPayouts(t *testing.T) {
 	require.Equal(t, "700", got[`holdfast_payout_funds_missing{currency="jpy",provider="stripe"}`])
 	require.Equal(t, "0", got["holdfast_payouts_enabled"])
 	require.Equal(t, "3", got["holdfast_payouts_forced"])
+	require.Equal(t, "4", got["holdfast_payouts_part_reversed"])
+	require.Equal(t, "5", got["holdfast_payouts_paid_twice"])
 	require.Equal(t, "7200", got["holdfast_payouts_unlooked_age_seconds"])
 	require.Equal(t, "1", got[`holdfast_payout_runs_open{state="paused"}`])
 	require.Equal(t, "34200", got["holdfast_payout_last_run_age_seconds"])
