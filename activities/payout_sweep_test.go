@@ -2,6 +2,9 @@ package activities_test
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -221,6 +224,56 @@ func TestASearchGoesThroughALongTime(t *testing.T) {
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM paypal_search WHERE searched_until > now() - interval '1 day' AND searched_at > now() - interval '1 hour'`))
 	b.search(t)
 	require.Len(t, b.simulator.Calls().To("GET", "/v1/reporting/transactions"), 4)
+}
+
+// A reversal that is still to come is waited for, however much later the search has found all the rest.
+func TestASearchWaitsForWhatIsToComeBack(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	batchID := b.batch(t, "ok-0@example.com")
+	b.send(t, batchID)
+	b.read(t, batchID)
+	before := b.balance(t, payeeOf(0))
+	var paidBy string
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT transaction_id FROM paypal_batch_items`).Scan(&paidBy))
+	reversal := movement{id: "BACK", of: paidBy, status: "P", at: time.Now().Add(-40 * 24 * time.Hour)}
+	*b.url = reporting(t, &reversal)
+	b.exec(t, `UPDATE paypal_search SET searched_until = now() - interval '50 days'`)
+	require.Zero(t, b.search(t).Parts)
+
+	reversal.status = "S"
+
+	require.Equal(t, 1, b.search(t).Parts)
+	require.Equal(t, before+2_500, b.balance(t, payeeOf(0)))
+	require.Zero(t, b.search(t).Parts)
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM paypal_search WHERE searched_until > now() - interval '1 day'`))
+}
+
+// movement takes 25.00 USD of another one back.
+type movement struct {
+	id, of, status string
+	at             time.Time
+}
+
+// reporting stands for a PayPal whose books hold the movement, and gives its address.
+func reporting(t *testing.T, m *movement) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/oauth2/token", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"access_token":"A21AA","expires_in":32400}`))
+	})
+	mux.HandleFunc("GET /v1/reporting/transactions", func(w http.ResponseWriter, r *http.Request) {
+		found, at := "", m.at.UTC().Format(time.RFC3339)
+		if query := r.URL.Query(); query.Get("start_date") <= at && at <= query.Get("end_date") {
+			found = fmt.Sprintf(`{"transaction_info":{"transaction_id":%q,"paypal_reference_id":%q,"paypal_reference_id_type":"TXN",
+				"transaction_event_code":"T1114","transaction_status":%q,"transaction_initiation_date":%q,
+				"transaction_amount":{"currency_code":"USD","value":"25.00"}}}`, m.id, m.of, m.status, at)
+		}
+		_, _ = fmt.Fprintf(w, `{"total_items":1,"total_pages":1,"transaction_details":[%s]}`, found)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // A sweep has batches read of which nothing was heard, and puts into new ones what was left over.

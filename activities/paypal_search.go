@@ -55,6 +55,7 @@ func (s *PayPalSearch) SearchPayPalTransactions(ctx context.Context) (result wor
 		if err != nil {
 			return err
 		}
+		until := now // up to when nothing can come any more, in whatever stretch
 		for length := searchWindow; from.Before(now); {
 			to := from.Add(length)
 			if to.After(now) {
@@ -71,7 +72,10 @@ func (s *PayPalSearch) SearchPayPalTransactions(ctx context.Context) (result wor
 			if err := s.take(ctx, found, &result); err != nil {
 				return err
 			}
-			if err := payout.Searched(ctx, s.pool, found.until, to.Equal(now)); err != nil {
+			if found.until.Before(to) && found.until.Before(until) {
+				until = found.until
+			}
+			if err := payout.Searched(ctx, s.pool, earlier(until, to), to.Equal(now)); err != nil {
 				return err
 			}
 			from = to
@@ -79,6 +83,13 @@ func (s *PayPalSearch) SearchPayPalTransactions(ctx context.Context) (result wor
 		return nil
 	})
 	return result, err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // searched is what a stretch of time holds.
