@@ -87,17 +87,19 @@ func earlier(a, b time.Time) time.Time {
 
 var (
 	decimal  = regexp.MustCompile(`^-?([0-9]+|[0-9]*\.[0-9]+)$`)
+	noZero   = regexp.MustCompile(`^(-?)\.`)
 	currency = regexp.MustCompile(`^[A-Z]{3}$`)
 )
 
 // plainMoney gives an amount and its currency, or nothing when they are not plainly both: a caller that
-// compares them with its own then sees that they are others.
+// compares them with its own then sees that they are others. PayPal may leave out the zero before a point,
+// which nobody else can read.
 func plainMoney(value, code string) (string, string) {
 	code = strings.ToUpper(code)
 	if !decimal.MatchString(value) || !currency.MatchString(code) {
 		return "", ""
 	}
-	return value, code
+	return noZero.ReplaceAllString(value, "${1}0."), code
 }
 
 // moment is a time as PayPal writes it: most in RFC 3339, some with an offset without a colon. What is

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/provider/paypal"
 )
@@ -31,6 +32,24 @@ func TestListBalances(t *testing.T) {
 	}, got)
 	require.Equal(t, "GET /v1/reporting/balances", s.calls()[1])
 	require.Empty(t, s.requests()[1].query)
+}
+
+// PayPal's amounts may begin with their point (money, in its own schema of transaction search), and are read all the same.
+func TestAmountsWithoutAZeroBeforeThePointAreRead(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]money.Amount{
+		".50": money.New(50, "usd"), "-.05": money.New(-5, "usd"), "0.50": money.New(50, "usd"), "10.00": money.New(1000, "usd"),
+	} {
+		body := `{"balances":[{"currency":"USD","available_balance":{"currency_code":"USD","value":"` + value + `"}}]}`
+		got, err := answering(t, &script{reply: reply{body: body}}).ListBalances(t.Context())
+		require.NoError(t, err)
+		require.Len(t, got.Available, 1)
+
+		read, err := money.Parse(got.Available[0].Value, "usd")
+
+		require.NoError(t, err, value)
+		require.Equal(t, want, read)
+	}
 }
 
 func TestBalancesAreAsOfWhatPayPalSays(t *testing.T) {
