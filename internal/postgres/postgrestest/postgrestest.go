@@ -182,8 +182,10 @@ func (s *server) database(t testing.TB, template string) string {
 	return withDatabase(s.postgres.URL(), name)
 }
 
+// create copies files: the other way, which is the default, writes each page of the copy into the log,
+// and takes five times as long for as little as a migrated database.
 func (s *server) create(ctx context.Context, name, template string) error {
-	_, err := s.admin.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template)
+	_, err := s.admin.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY FILE_COPY")
 	return err
 }
 
