@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/provider/paypal"
 	"github.com/holdfast/holdfast/internal/provider/stripe"
 	"github.com/holdfast/holdfast/workflows"
 )
@@ -25,6 +26,41 @@ func (s *StripePayouts) RecordDuplicate(ctx context.Context, in workflows.Payout
 			return s.payouts.RecordDuplicate(ctx, tx, p.ID, payout.Duplicate{ProviderID: second.ID, Moved: lost, Actor: in.Decision.Actor})
 		})
 	})
+}
+
+// RecordPayPalDuplicate takes a second item of a payout into the books, as it is at PayPal.
+func (p *PayPalPayouts) RecordPayPalDuplicate(ctx context.Context, in workflows.PayPalItemDecisionInput) (workflows.PayPalBatchMove, error) {
+	return p.decide(ctx, in, func(ctx context.Context, _ payout.Batch, now payout.Payout) error {
+		second, err := p.secondItem(ctx, now, in.Decision.ProviderID)
+		if err != nil {
+			return err
+		}
+		lost := amountOf(second.Value, second.Currency)
+		return p.inTx(ctx, func(tx pgx.Tx) error {
+			return p.payouts.RecordDuplicate(ctx, tx, now.ID, payout.Duplicate{ProviderID: second.ID, Moved: lost, Actor: in.Decision.Actor})
+		})
+	})
+}
+
+// secondItem reads the item that a person names, and refuses one that is no second movement of the payout's
+// money. What was released has no movement of its own: any that was paid is one too many.
+func (p *PayPalPayouts) secondItem(ctx context.Context, now payout.Payout, id string) (paypal.PayoutItem, error) {
+	second, err := p.client.GetPayoutItem(ctx, id)
+	switch {
+	case err != nil:
+		return second, err
+	case second.SenderItemID != now.ID || amountOf(second.Value, second.Currency).Currency != now.Net.Currency:
+		return second, conflict(id + " is no item that was made for this payout")
+	case now.State.Releases():
+	case now.ProviderPayoutID == "":
+		return second, conflict("the payout has no item of its own yet, so " + id + " may be that one; resolve it, or wait until it is read")
+	case now.ProviderPayoutID == id:
+		return second, conflict(id + " is this payout's own item, and not a second one")
+	}
+	if second.Status != payout.ItemSuccess {
+		return second, conflict("PayPal says that " + id + " is " + second.Status + ": nothing of it is lost")
+	}
+	return second, nil
 }
 
 // secondTransfer reads the transfer that a person names, and refuses one that is no second movement of the

@@ -216,7 +216,7 @@ func (c *resolvePayoutCommand) Run(ctx context.Context) error {
 type duplicatePayoutCommand struct {
 	payoutArg
 
-	ProviderID string `arg:"" help:"The second transfer at the provider, tr_…, which is read there."`
+	ProviderID string `arg:"" help:"The second transfer or payout item at the provider, which is read there."`
 	Note       string `required:"" help:"Why; it is recorded with your key's name."`
 }
 

@@ -176,6 +176,7 @@ func (h host) payPalWorker(queue string) worker.Worker {
 	register(w, workflows.ActivityReadPayPalBatch, moves.ReadPayPalBatch)
 	register(w, workflows.ActivityCancelPayPalItem, moves.CancelPayPalItem)
 	register(w, workflows.ActivityResolvePayPalItem, moves.ResolvePayPalItem)
+	register(w, workflows.ActivityRecordPayPalDuplicate, moves.RecordPayPalDuplicate)
 	var probe func(context.Context) error
 	if h.paypal != nil {
 		probe = h.paypal.Probe

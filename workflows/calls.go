@@ -65,6 +65,8 @@ const (
 	ActivityReadPayPalBatch   = "ReadPayPalBatch"
 	ActivityCancelPayPalItem  = "CancelPayPalItem"
 	ActivityResolvePayPalItem = "ResolvePayPalItem"
+
+	ActivityRecordPayPalDuplicate = "RecordPayPalDuplicate"
 )
 
 // PlanInput asks what a customer's onboarding has to do, after storing the profile if one is given.

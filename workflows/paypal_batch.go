@@ -86,6 +86,7 @@ func (b *payingBatch) setup(ctx workflow.Context) error {
 		handleVerdict(ctx, &b.lot, b.status, UpdateRetry, tryAgain),
 		workflow.SetUpdateHandler(ctx, UpdateCancel, b.cancel),
 		workflow.SetUpdateHandler(ctx, UpdateResolve, b.resolve),
+		workflow.SetUpdateHandler(ctx, UpdateRecordDuplicate, b.recordDuplicate),
 	)
 }
 
@@ -206,6 +207,11 @@ func (b *payingBatch) cancel(ctx workflow.Context, in ItemDecisionInput) (PayPal
 // resolve ends a payout of the batch that is held, as a person found out at PayPal.
 func (b *payingBatch) resolve(ctx workflow.Context, in ItemDecisionInput) (PayPalBatchResult, error) {
 	return b.decide(ctx, ActivityResolvePayPalItem, in)
+}
+
+// recordDuplicate takes a second movement of the money of one of the payouts into the books.
+func (b *payingBatch) recordDuplicate(ctx workflow.Context, in ItemDecisionInput) (PayPalBatchResult, error) {
+	return b.decide(ctx, ActivityRecordPayPalDuplicate, in)
 }
 
 // decide carries a person's decision out, or refuses it with the reason.

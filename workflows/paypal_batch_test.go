@@ -51,7 +51,7 @@ func setupBatch(t *testing.T) *batchWorld {
 			return w.made(t, name, in)
 		})
 	}
-	for _, name := range []string{workflows.ActivityCancelPayPalItem, workflows.ActivityResolvePayPalItem} {
+	for _, name := range []string{workflows.ActivityCancelPayPalItem, workflows.ActivityResolvePayPalItem, workflows.ActivityRecordPayPalDuplicate} {
 		w.then[name] = func() {}
 		w.register(name, func(_ context.Context, in workflows.PayPalItemDecisionInput) (workflows.PayPalBatchMove, error) {
 			return w.decided(name, in)
@@ -316,4 +316,20 @@ func TestABatchWithoutAnIDIsRefused(t *testing.T) {
 	w.env.ExecuteWorkflow(workflows.PayPalPayoutBatch, workflows.PayPalBatchInput{BatchID: "po_1"})
 	require.ErrorContains(t, w.env.GetWorkflowError(), "batch_id")
 	require.Empty(t, w.calls)
+}
+
+// A second movement of a payout's money is taken into the books also after its batch has ended.
+func TestASecondItemOfAPayoutIsRecordedByItsBatch(t *testing.T) {
+	t.Parallel()
+	w := setupBatch(t)
+	w.next = workflows.PayPalBatchMove{State: "ended"}
+	in := workflows.ItemDecisionInput{PayoutID: payoutID, DecisionInput: workflows.DecisionInput{Actor: "ops", ProviderID: "ITEM2"}}
+	var said *decision[workflows.PayPalBatchResult]
+	w.after(0, func() { said = w.decide(workflows.UpdateRecordDuplicate, in) })
+
+	require.Equal(t, "ended", w.run(t).State)
+
+	require.NoError(t, said.err)
+	require.Equal(t, []workflows.PayPalItemDecisionInput{{BatchID: batchID, Decision: in}}, w.acts)
+	require.Equal(t, 1, w.count(workflows.ActivityRecordPayPalDuplicate))
 }

@@ -36,7 +36,7 @@ const (
 	LatePayout Kind = "late_payout"
 	// PartReversal is a part of a paid payout that PayPal took back.
 	PartReversal Kind = "payout_part_reversed"
-	// PaidTwice is a payout that PayPal paid after its money had been released.
+	// PaidTwice is a payout that PayPal paid twice, or after its money had been released.
 	PaidTwice Kind = "payout_paid_twice"
 )
 

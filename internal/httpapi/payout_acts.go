@@ -44,8 +44,8 @@ func (a *API) routePayoutActs() {
 	huma.Register(a.huma, keyed(huma.Operation{
 		OperationID: "record-duplicate-of-payout", Method: http.MethodPost, Path: "/v1/ops/payouts/{id}/record-duplicate", Tags: []string{tagOperators},
 		Summary: "Take a second movement of a payout's money into the books",
-		Description: "A second transfer for the payout, which was found at Stripe: it is read there, and what of it is not reversed is the " +
-			"platform's loss. What the payee gives back is an adjustment below zero. Recorded with your key's name; the same again changes nothing.",
+		Description: "A second transfer for the payout at Stripe, or a second item at PayPal that was paid: it is read there, and what of it did " +
+			"not come back is the platform's loss. What the payee gives back is an adjustment below zero. Recorded with your key's name; the same again changes nothing.",
 		Errors: []int{400, 404, 409, 413, 415, 422, 503},
 	}, config.ScopeOps), a.recordDuplicate)
 	huma.Register(a.huma, keyed(huma.Operation{
@@ -59,7 +59,7 @@ func (a *API) routePayoutActs() {
 }
 
 type duplicate struct {
-	ProviderID string `json:"provider_id" minLength:"1" maxLength:"128" doc:"The second transfer, tr_…; it is read at Stripe."`
+	ProviderID string `json:"provider_id" minLength:"1" maxLength:"128" doc:"The second transfer, tr_…, or the second payout item; it is read at the provider."`
 	Note       string `json:"note" maxLength:"1000" doc:"Why; recorded with your key's name."`
 }
 
@@ -81,8 +81,8 @@ func (a *API) recordDuplicate(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	if found.Method.Rail() != payout.RailStripe {
-		return nil, wrongState("the payout goes through " + string(found.Method.Rail()) + ": only a second transfer at Stripe can be recorded so")
+	if found.Method.Rail() == payout.RailPayPal && found.BatchID == "" {
+		return nil, wrongState("the payout was in no batch: it has no workflow that could look at PayPal")
 	}
 	decision := workflows.DecisionInput{Actor: actor(ctx), ProviderID: in.Body.ProviderID}
 	return a.decidePayout(ctx, in.ID, workflows.UpdateRecordDuplicate, decision, "record_duplicate_of_payout", in.Body.Note)

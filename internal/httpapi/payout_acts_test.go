@@ -147,6 +147,19 @@ func TestAPayoutInABatchIsDecidedByTheBatchsWorkflow(t *testing.T) {
 			PayoutID: somePayout, DecisionInput: workflows.DecisionInput{Actor: "olga", Outcome: "paid", ProviderID: "BATCH1"},
 		}}, b.temporal.told())
 	})
+	t.Run("paid twice", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.inBatch(t, "paid")
+		b.agreeing()
+		path := somePayoutPath + somePayout + "/record-duplicate"
+		r := b.call(t, "POST", path, operatorKey, `{"provider_id":"ITEM2","note":"n"}`)
+		require.Equal(t, http.StatusOK, r.status, r.text)
+		require.Equal(t, []string{"paypal-batch/" + someBatch + " record_duplicate"}, b.temporal.asked())
+		require.Equal(t, []any{workflows.ItemDecisionInput{
+			PayoutID: somePayout, DecisionInput: workflows.DecisionInput{Actor: "olga", ProviderID: "ITEM2"},
+		}}, b.temporal.told())
+	})
 	t.Run("its step is retried", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)

@@ -120,7 +120,7 @@ func partReversals(ctx context.Context, db postgres.DB, after attention.Cursor, 
 	return items, nil
 }
 
-// paidTwice are the payouts that PayPal paid lately although their money had been released.
+// paidTwice are the payouts that PayPal paid twice, or lately although their money had been released.
 func paidTwice(ctx context.Context, db postgres.DB, after attention.Cursor, limit int) ([]attention.Item, error) {
 	since, id := after.After(attention.PaidTwice)
 	twice, err := payout.ListPaidTwice(ctx, db, since, id, limit)
@@ -131,10 +131,19 @@ func paidTwice(ctx context.Context, db postgres.DB, after attention.Cursor, limi
 	for i, p := range twice {
 		items[i] = attention.Item{
 			Kind: attention.PaidTwice, ID: p.ID, Since: p.Since, CustomerID: p.PayeeID, PayoutID: p.PayoutID,
-			Provider: string(payout.RailPayPal), Subject: p.ID,
-			Detail: fmt.Sprintf("PayPal paid this payout after its money had been released: the payee has %s, and has it in their balance. "+
-				"It is in the books as the platform's loss. Have it back, or take it from their balance by an adjustment below zero; this is shown for two weeks.", p.Paid()),
+			Provider: string(payout.RailPayPal), Subject: p.ID, Detail: paidTooMuch(p),
 		}
 	}
 	return items, nil
+}
+
+// paidTooMuch says what a person can do about money that a payee has received twice.
+func paidTooMuch(p payout.PaidTwice) string {
+	if !p.Posted {
+		return fmt.Sprintf("PayPal has paid a second item for this payout: the payee has another %s. Have it recorded as a duplicate, which takes it "+
+			"into the books as the platform's loss. Then have it back, or take it from their balance by an adjustment below zero.", p.Paid())
+	}
+	return fmt.Sprintf("PayPal paid this payout after its money had been released: the payee has %s, and has it in their balance. "+
+		"It is in the books as the platform's loss. Have it back, or take it from their balance by an adjustment below zero; this is shown for two weeks, "+
+		"or until it is recorded as a duplicate.", p.Paid())
 }

@@ -124,7 +124,7 @@ func ListPartReversals(ctx context.Context, db postgres.DB, since time.Time, id 
 	return collect[PartReversal](rows, err, "parts of payouts that were taken back")
 }
 
-// PaidTwice is what PayPal paid of a payout whose money had been released to the payee.
+// PaidTwice is what PayPal paid of a payout whose money had been released to the payee, or a second time.
 type PaidTwice struct {
 	ID       string // of PayPal's item
 	PayoutID string
@@ -132,21 +132,19 @@ type PaidTwice struct {
 	Amount   int64
 	Currency money.Currency
 	Since    time.Time
+	Posted   bool // it is in the books; else a person is to have it recorded
 }
 
 // Paid is what the payee has received.
 func (p PaidTwice) Paid() money.Amount { return money.New(p.Amount, p.Currency) }
 
-// ListPaidTwice lists what was found to be paid by PayPal beside its release in the last two weeks, oldest
-// first and then by id: from the moment on, and at that very moment what is behind the id.
+// ListPaidTwice lists what PayPal paid twice, or beside its release, oldest first and then by id: from the
+// moment on, and at that very moment what is behind the id. What is in the books at once is listed for two
+// weeks, and anything until a person has had it recorded.
 func ListPaidTwice(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]PaidTwice, error) {
-	rows, err := db.Query(ctx, `WITH twice AS (
-			SELECT split_part(t.source, '/', 2) COLLATE "C" AS id, t.payout_id, p.payee_id, e.amount, e.currency, t.posted_at AS since
-			FROM ledger_entries e JOIN ledger_transactions t ON t.id = e.transaction_id JOIN payouts p ON p.id = t.payout_id
-			WHERE e.account = 'writeoff' AND e.event = 'duplicate' AND p.method = 'paypal')
-		SELECT id, payout_id, payee_id, amount, currency, since FROM twice
-		WHERE since > now() - interval '14 days' AND (since, id) > ($1, $2) ORDER BY since, id LIMIT $3`, since, id, limit)
-	return collect[PaidTwice](rows, err, "payouts that PayPal paid beside their release")
+	rows, err := db.Query(ctx, `SELECT id, payout_id, payee_id, amount, currency, since, posted FROM (`+paidTwice+`) AS twice
+		WHERE (since > now() - interval '14 days' OR NOT posted) AND (since, id) > ($1, $2) ORDER BY since, id LIMIT $3`, since, id, limit)
+	return collect[PaidTwice](rows, err, "payouts that PayPal paid twice")
 }
 
 func collect[T any](rows pgx.Rows, err error, what string) ([]T, error) {

@@ -28,15 +28,22 @@ func (s *Store) RecordDuplicate(ctx context.Context, tx pgx.Tx, id string, d Dup
 	switch {
 	case err != nil:
 		return err
-	case d.ProviderID == p.TransferID:
-		return p.refuse("have its own transfer as a second one")
+	case d.ProviderID == p.TransferID, d.ProviderID == p.ProviderPayoutID && !p.State.Releases():
+		return p.refuse("have its own movement as a second one")
 	}
 	recorded, err := ListDuplicates(ctx, tx, id)
 	if err != nil || recorded[d.ProviderID] {
 		return err
 	}
-	if err := ledger.Duplicate(ctx, tx, p.posted(), d.Moved, today(), "duplicate/"+d.ProviderID); err != nil {
+	source := "duplicate/" + d.ProviderID
+	posted, err := ledger.Posted(ctx, tx, []string{source})
+	if err != nil {
 		return err
+	}
+	if !posted[source] { // what PayPal paid beside its release was, as soon as it was seen
+		if err := ledger.Duplicate(ctx, tx, p.posted(), d.Moved, today(), source); err != nil {
+			return err
+		}
 	}
 	return recordAct(ctx, tx, d.Actor, recordDuplicate, id+"/"+d.ProviderID, d.Moved.String())
 }

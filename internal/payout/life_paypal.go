@@ -111,8 +111,8 @@ type frozenItem struct {
 }
 
 // ItemsSeen takes on what PayPal says of a batch's items: each that is listed is accepted and then goes
-// where its status says. What is not as it was sent is held. Items that are not ours are left alone: then
-// one of ours is missing, which ItemsComplete finds.
+// where its status says. What is not as it was sent is held. Second items of a payout are kept apart. Items
+// that are not ours are left alone: then one of ours is missing, which ItemsComplete finds.
 func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items []ItemSeen) error {
 	b, err := LockBatch(ctx, tx, batchID)
 	switch {
@@ -146,8 +146,15 @@ func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items 
 		if err := l.see(ctx, p, frozen[p.ID], seen[p.ID]); err != nil {
 			return err
 		}
+		delete(seen, p.ID)
+	}
+	for _, theirs := range seen { // whose payouts are in other batches
+		l.others = append(l.others, theirs...)
 	}
 	if err := l.keep(ctx, batchID); err != nil {
+		return err
+	}
+	if err := keepOthers(ctx, tx, b.PayPalBatchID, l.others); err != nil {
 		return err
 	}
 	if err := settle(ctx, tx, batchID, ""); err != nil {
@@ -184,6 +191,7 @@ type listing struct {
 	posted  map[string]bool           // the items' sources from which something was posted before
 	charged map[string]ledger.Charged // by payout, what PayPal took for its item before
 	kept    []ItemSeen
+	others  []ItemSeen // that are not the ones by which their payouts were sent
 	after   aftermath
 }
 
@@ -198,6 +206,9 @@ func (l *listing) see(ctx context.Context, p Payout, sent frozenItem, items []It
 	newest.fundsBack = sent.fundsBack
 	if wrong := differs(p, sent, items); wrong != "" {
 		l.kept = append(l.kept, newest)
+		if wrong == reasonOtherItem {
+			l.others = append(l.others, items...)
+		}
 		return l.hold(ctx, p, wrong)
 	}
 	if newest.age() < (ItemSeen{Status: sent.status}).age() && sent.status != "" {

@@ -24,7 +24,7 @@ type Measured struct {
 	Forced  int // that were resolved by force within a day
 	// PartReversed are the parts of paid payouts that PayPal was found, within a day, to have taken back.
 	PartReversed int
-	// PaidTwice are the payouts that were found, within a day, to have been paid beside their release.
+	// PaidTwice are the payouts that were found, within a day, to have been paid twice or beside their release.
 	PaidTwice int
 	// Unlooked is how long the open payout has not been looked at that has not been for longest.
 	Unlooked time.Duration
@@ -116,8 +116,7 @@ func (s *Store) measureRest(ctx context.Context, m *Measured) error {
 	err := s.pool.QueryRow(ctx, `SELECT now(), (SELECT enabled FROM payout_switch), (SELECT max(date) FROM payout_runs),
 			(SELECT count(*) FROM operator_actions WHERE action = $1 AND at > now() - interval '1 day'),
 			(SELECT count(*) FROM paypal_reversals WHERE found_at > now() - interval '1 day'),
-			(SELECT count(*) FROM ledger_entries e JOIN ledger_transactions t ON t.id = e.transaction_id JOIN payouts p ON p.id = t.payout_id
-				WHERE e.account = 'writeoff' AND e.event = 'duplicate' AND p.method = 'paypal' AND t.posted_at > now() - interval '1 day'),
+			(SELECT count(*) FROM (`+paidTwice+`) AS twice WHERE since > now() - interval '1 day'),
 			-- What waits for its run is seen with the run; of what is held at Stripe there is nothing to look up before a person decides.
 			(SELECT coalesce(max(now() - greatest(p.state_since, p.checked_at, b.checked_at)), '0') FROM payouts p LEFT JOIN paypal_batches b ON b.id = p.batch_id
 				WHERE p.state IN ('sending', 'in_transit', 'unclaimed') OR p.state = 'planned' AND p.handed_at IS NOT NULL
