@@ -75,14 +75,14 @@ func (i ItemSeen) means() State {
 }
 
 // age orders what PayPal says of an item: no answer follows one of a later age. A claimed item is never
-// unclaimed again, and what has come back stays so.
+// unclaimed again, and what has come back stays so. What nobody has claimed may be blocked, or the reverse.
 func (i ItemSeen) age() int {
-	switch i.means() {
-	case InTransit:
-		return 1
-	case Unclaimed:
+	switch to := i.means(); {
+	case to == Unclaimed, to == InTransit && i.Status == ItemBlocked:
 		return 2
-	case Paid:
+	case to == InTransit:
+		return 1
+	case to == Paid:
 		return 3
 	default:
 		return 4

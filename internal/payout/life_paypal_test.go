@@ -44,6 +44,10 @@ func itemLives() []itemLife {
 		{"DENIED", payout.Failed, "failed"},
 		{"BLOCKED", payout.InTransit, "in_transit"},
 		{"BLOCKED " + fundsBack, payout.Failed, "in_transit,failed"},
+		{"UNCLAIMED BLOCKED", payout.Unclaimed, "unclaimed"},
+		{"UNCLAIMED BLOCKED " + fundsBack, payout.Failed, "unclaimed,failed"},
+		{"UNCLAIMED BLOCKED SUCCESS", payout.Paid, "unclaimed,paid"},
+		{"BLOCKED UNCLAIMED", payout.Unclaimed, "in_transit,unclaimed"},
 		{"REVERSED", payout.Failed, "failed"},
 		{"PENDING REFUNDED", payout.Failed, "in_transit,failed"},
 		{"SUCCESS REVERSED", payout.Returned, "paid,returned"},
@@ -255,16 +259,18 @@ func TestAFeeThatPayPalGivesBackIsReversed(t *testing.T) {
 // not.
 func TestABlockedPayoutFailsWhenAMovementBringsItsFundsBack(t *testing.T) {
 	t.Parallel()
-	b, batch, all := sentBatch(t, payees(2)...)
-	blocked, onHold := all[0], all[1]
+	b, batch, all := sentBatch(t, payees(3)...)
+	blocked, onHold, unclaimed := all[0], all[1], all[2]
 	see := func() {
 		b.itemsSeen(t, batch, says(blocked, payout.ItemBlocked))
 		b.itemsSeen(t, batch, says(onHold, payout.ItemOnHold))
+		b.itemsSeen(t, batch, says(unclaimed, payout.ItemBlocked))
 	}
+	b.itemsSeen(t, batch, says(unclaimed, payout.ItemUnclaimed))
 	search := func(minor int64) []payout.Reversal {
 		t.Helper()
 		var all []payout.TakenBack
-		for _, p := range []payout.Payout{blocked, onHold} {
+		for _, p := range []payout.Payout{blocked, onHold, unclaimed} {
 			all = append(all, payout.TakenBack{TransactionID: "BACK" + p.ID, Of: says(p, payout.ItemBlocked).TransactionID, Amount: cents(minor)})
 		}
 		found, err := payout.FindReversals(t.Context(), b.pool, all)
@@ -274,19 +280,25 @@ func TestABlockedPayoutFailsWhenAMovementBringsItsFundsBack(t *testing.T) {
 	see()
 	require.Empty(t, search(blocked.Net.Minor-1), "a part says nothing yet")
 	found := search(blocked.Net.Minor)
-	require.Len(t, found, 1, "what is on hold is not blocked")
-	require.Equal(t, blocked.ID, found[0].PayoutID)
-	require.True(t, found[0].Blocked && found[0].Whole)
+	require.Len(t, found, 2, "what is on hold is not blocked")
+	for _, r := range found {
+		require.NotEqual(t, onHold.ID, r.PayoutID)
+		require.True(t, r.Blocked && r.Whole)
+	}
 	see()
 	require.Equal(t, payout.InTransit, b.payout(t, blocked.ID).State)
 
-	b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
-		return b.store.ItemFundsBack(ctx, tx, found[0].BatchID, found[0].PayoutID)
-	})
+	for _, r := range found {
+		b.inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+			return b.store.ItemFundsBack(ctx, tx, r.BatchID, r.PayoutID)
+		})
+	}
 	see()
 
-	require.Equal(t, payout.Failed, b.payout(t, blocked.ID).State)
-	require.EqualValues(t, 10_000, b.balance(t, blocked.PayeeID))
+	for _, p := range []payout.Payout{blocked, unclaimed} {
+		require.Equal(t, payout.Failed, b.payout(t, p.ID).State)
+		require.EqualValues(t, 10_000, b.balance(t, p.PayeeID))
+	}
 	require.Equal(t, payout.InTransit, b.payout(t, onHold.ID).State)
 	require.Empty(t, search(blocked.Net.Minor))
 	b.consistent(t)

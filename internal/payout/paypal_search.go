@@ -84,7 +84,7 @@ func FindReversals(ctx context.Context, db postgres.DB, all []TakenBack) ([]Reve
 	}
 	rows, err := db.Query(ctx, `SELECT i.transaction_id, i.payout_id, i.batch_id, p.state <> 'paid', i.amount, i.currency FROM paypal_batch_items i
 			JOIN payouts p ON p.id = i.payout_id AND p.batch_id = i.batch_id
-				AND (p.state = 'paid' OR p.state = 'in_transit' AND i.transaction_status = $2)
+				AND (p.state = 'paid' OR p.state IN ('in_transit', 'unclaimed') AND i.transaction_status = $2)
 		WHERE i.transaction_id = ANY ($1) ORDER BY i.batch_id, i.payout_id`, of, ItemBlocked)
 	if err != nil {
 		return nil, fmt.Errorf("find the payouts that %d movements take back: %w", len(all), err)
