@@ -162,6 +162,12 @@ func (r *PayoutRuns) SweepPayouts(ctx context.Context) (workflows.SweepResult, e
 			activity.RecordHeartbeat(ctx, at)
 		}
 	}
+	if at.Result.Accounts == 0 { // an attempt before this one may have asked
+		if at.Result.Accounts, err = r.refreshAccounts(ctx); err != nil {
+			return at.Result, err
+		}
+		activity.RecordHeartbeat(ctx, at)
+	}
 	if at.Result.SearchDue, err = payout.SearchDue(ctx, r.pool); err != nil {
 		return at.Result, err
 	}
@@ -232,6 +238,20 @@ func (r *PayoutRuns) noteDelays(ctx context.Context, at *sweep) (done bool, err 
 	told, err := r.payouts.NoteDelays(ctx, payoutSlice)
 	at.Result.Delayed += told
 	return told == 0, err
+}
+
+// accountsAnHour is how many connected accounts that were not seen for long a sweep has looked at: two calls
+// each, so that all of them together take one of Stripe's minutes in an hour.
+const accountsAnHour = 500
+
+// refreshAccounts has accounts looked at that were not seen for long, but not while Stripe is away: they
+// would only wait there, and all come at once.
+func (r *PayoutRuns) refreshAccounts(ctx context.Context) (asked int, err error) {
+	health, err := provider.NewHealthStore(r.pool).Get(ctx, provider.Stripe)
+	if err != nil || health.State.Refuses() {
+		return 0, err
+	}
+	return r.payouts.RefreshAccounts(ctx, round(), accountsAnHour)
 }
 
 // goOn has every run go on that should have ended by now, should nothing work on it any more.

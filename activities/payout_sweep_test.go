@@ -308,3 +308,39 @@ func TestASweepLooksAtBatchesAndFormsThem(t *testing.T) {
 		AND key LIKE '%/sweep/%' AND message->>'signal' = 'provider_event'`))
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM payouts WHERE state = 'planned' AND checked_at IS NOT NULL`))
 }
+
+// A sweep has the accounts looked at that were not seen for long, unless Stripe is away, and what changed
+// there without a webhook is known then.
+func TestASweepLooksAtOldAccounts(t *testing.T) {
+	t.Parallel()
+	b := setupChecks(t, true, nothing)
+	b.register(workflows.ActivitySweepPayouts, activities.NewPayoutRuns(b.pool, b.store, found{t}).SweepPayouts)
+	require.NoError(t, b.check(id))
+	b.exec(t, `UPDATE payee_accounts SET as_of = now() - interval '8 days'; UPDATE payees SET created_at = now() - interval '9 days'`)
+	_, err := b.simulator.Stripe().SetAccount(connected, func(a *simulator.Account) { a.PayoutsDisabled = true })
+	require.NoError(t, err)
+	asked := func() int {
+		return b.count(t, `SELECT count(*) FROM outbox WHERE key LIKE 'account-check/u_1/sweep/%'`)
+	}
+	b.exec(t, `UPDATE provider_health SET state = 'down' WHERE provider = 'stripe'`)
+	require.Zero(t, b.sweep(t).Accounts)
+	require.Zero(t, asked(), "it would only wait")
+	b.exec(t, `UPDATE provider_health SET state = 'up' WHERE provider = 'stripe'`)
+
+	require.Equal(t, 1, b.sweep(t).Accounts)
+	require.Zero(t, b.sweep(t).Accounts, "once")
+	require.Equal(t, 1, asked())
+
+	require.NoError(t, b.check(id))
+	seen, known := b.account(t)
+	require.True(t, known)
+	require.False(t, seen.PayoutsEnabled)
+}
+
+func (b payoutBundle) sweep(t *testing.T) (swept workflows.SweepResult) {
+	t.Helper()
+	value, err := b.env.ExecuteActivity(workflows.ActivitySweepPayouts)
+	require.NoError(t, err)
+	require.NoError(t, value.Get(&swept))
+	return swept
+}

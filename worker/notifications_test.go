@@ -76,7 +76,7 @@ func nobodysWork() payout.Work {
 	}
 	two := func(id, cause string) outbox.Message { return message(id + "/" + cause) }
 	return payout.Work{
-		Pay: message, PayBatch: message, LookAt: two, CheckAccount: two,
+		Pay: message, PayBatch: message, LookAt: two, CheckAccount: two, RefreshAccount: two,
 		Wake: func(_ date.Date, cause string) outbox.Message { return message("wake/" + cause) },
 	}
 }

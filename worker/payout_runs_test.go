@@ -137,6 +137,7 @@ func TestScenariosOfRuns(t *testing.T) {
 		"account-check":        playAccountCheck,
 		"account-check-outage": playAccountCheckOutage,
 		"account-check-again":  playAccountCheckAgain,
+		"account-check-old":    playAccountCheckOld,
 		"payout-sweep":         playPayoutSweep,
 		"payout-wake":          playPayoutWake,
 	})
@@ -320,6 +321,41 @@ func playAccountCheckAgain(t *testing.T, b bundle) string {
 	return b.checkOver(t)
 }
 
+// sweep plays a sweep, as its schedule does.
+func (b bundle) sweep(t *testing.T) (swept workflows.SweepResult) {
+	t.Helper()
+	run, err := b.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "payout-sweep", TaskQueue: workflows.TaskQueue}, workflows.NamePayoutSweep)
+	require.NoError(t, err)
+	require.NoError(t, run.Get(t.Context(), &swept))
+	return swept
+}
+
+// playAccountCheckOld is the look at an account that was not seen for long, for which a sweep asks: it finds
+// what no webhook told of, and lets live work go first.
+func playAccountCheckOld(t *testing.T, b bundle) string {
+	t.Helper()
+	_, account := b.due(t)
+	b.awaitCount(t, 1, `SELECT count(*) FROM payee_accounts WHERE payouts_enabled`)
+	b.checkOver(t)
+	_, err := b.simulator.Stripe().SetAccount(account.ID, func(a *simulator.Account) { a.PayoutsDisabled = true })
+	require.NoError(t, err)
+	_, err = b.pool.Exec(t.Context(), `UPDATE payee_accounts SET as_of = as_of - interval '8 days'`)
+	require.NoError(t, err)
+	_, err = b.pool.Exec(t.Context(), `UPDATE payees SET created_at = created_at - interval '8 days'`)
+	require.NoError(t, err)
+
+	require.Equal(t, 1, b.sweep(t).Accounts)
+
+	b.awaitCount(t, 1, `SELECT count(*) FROM payee_accounts WHERE NOT payouts_enabled`)
+	workflowID := b.checkOver(t)
+	for _, event := range b.history(t, workflowID).GetEvents() {
+		if call := event.GetActivityTaskScheduledEventAttributes(); call != nil {
+			require.EqualValues(t, 5, call.GetPriority().GetPriorityKey(), "nobody waits for it")
+		}
+	}
+	return workflowID
+}
+
 // playPayoutSweep is a sweep that finds a return of which no webhook told, and a run that lost its
 // workflow.
 func playPayoutSweep(t *testing.T, b bundle) string {
@@ -334,10 +370,7 @@ func playPayoutSweep(t *testing.T, b bundle) string {
 	_, err = b.pool.Exec(t.Context(), `INSERT INTO payout_runs (date, cause, started_at) VALUES (current_date - 1, 'test', now() - interval '2 hours')`)
 	require.NoError(t, err)
 
-	run, err := b.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "payout-sweep", TaskQueue: workflows.TaskQueue}, workflows.NamePayoutSweep)
-	require.NoError(t, err)
-	var swept workflows.SweepResult
-	require.NoError(t, run.Get(t.Context(), &swept))
+	swept := b.sweep(t)
 
 	require.Equal(t, workflows.SweepResult{Looked: 1, Runs: 1, Found: map[string]int{"stripe/paid": 1}}, swept)
 	b.over(t, id, payout.Returned)

@@ -26,7 +26,11 @@ func AccountCheck(ctx workflow.Context, in AccountCheckInput) error {
 		drain(changes)
 		err := lot.takeUp(ctx, []PlannedStep{look}, func(t *task) (assignment, error) {
 			return assignment{do: func(ctx workflow.Context) error {
-				_, err := call[struct{}](onStripe(ctx, "connected account of "+in.PayeeID), ActivityCheckAccount, AccountInput{PayeeID: in.PayeeID, Step: t.name})
+				ctx = onStripe(ctx, "connected account of "+in.PayeeID)
+				if in.Background {
+					ctx = inBackground(ctx)
+				}
+				_, err := call[struct{}](ctx, ActivityCheckAccount, AccountInput{PayeeID: in.PayeeID, Step: t.name})
 				return err
 			}}, nil
 		})

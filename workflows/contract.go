@@ -85,7 +85,7 @@ const (
 	UpdateCancel  = "cancel"  // Payout, DecisionInput → PayoutResult: end it, if its money can still be kept back; PayPalPayoutBatch, ItemDecisionInput → PayPalBatchResult
 	UpdateResolve = "resolve" // Payout, DecisionInput → PayoutResult: end it as a person found out; PayPalPayoutBatch, ItemDecisionInput → PayPalBatchResult
 
-	UpdateRecordDuplicate = "record_duplicate" // Payout, DecisionInput → PayoutResult: its money has moved a second time
+	UpdateRecordDuplicate = "record_duplicate" // Payout, DecisionInput → PayoutResult: its money has moved a second time; PayPalPayoutBatch, ItemDecisionInput → PayPalBatchResult
 
 	UpdateSyncNow = "sync_now" // SubscriptionSync, SyncNowInput → SyncResult: reads now; returns when all is read or the wait ends
 
@@ -265,6 +265,8 @@ type RunDecisionInput struct {
 // AccountCheckInput names the payee whose connected account is to be looked at.
 type AccountCheckInput struct {
 	PayeeID string `json:"payee_id"`
+	// Background says that nobody waits for the look.
+	Background bool `json:"background,omitempty"`
 }
 
 // PayoutInput names a payout.
@@ -323,6 +325,8 @@ type SweepResult struct {
 	Batches int `json:"batches,omitempty"` // batches of payouts by PayPal that are looked at again
 	Formed  int `json:"formed,omitempty"`  // payouts by PayPal that were in no batch and were put into one
 	Delayed int `json:"delayed,omitempty"` // payees who were told that a payout takes longer than usual
+	// Accounts are the connected accounts that are looked at since they had not been seen for long.
+	Accounts int `json:"accounts,omitempty"`
 	// Found counts what was found by its kind: the provider, and how far it was, such as stripe/sending.
 	Found map[string]int `json:"found,omitempty"`
 	// SearchDue says that PayPal's movements are to be searched for payouts that came back, and

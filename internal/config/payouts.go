@@ -29,6 +29,7 @@ type Payouts struct {
 	DestinationWait   time.Duration     `name:"payout-destination-wait" env:"HOLDFAST_PAYOUT_DESTINATION_WAIT" default:"72h" help:"How long after a change of destination nothing is paid instantly."`
 	RefusalWait       time.Duration     `name:"payout-refusal-wait" env:"HOLDFAST_PAYOUT_REFUSAL_WAIT" default:"168h" help:"The same after an instant payout was refused."`
 	LookWithin        time.Duration     `name:"payout-look-within" env:"HOLDFAST_PAYOUT_LOOK_WITHIN" default:"24h" help:"For how long a payout that is under way stays unlooked-at at most."`
+	AccountAge        time.Duration     `name:"payout-account-age" env:"HOLDFAST_PAYOUT_ACCOUNT_AGE" default:"168h" help:"After how long the connected account of a payee with money here is looked at again."`
 	ApprovalAbove     map[string]string `name:"payout-approval-above" env:"HOLDFAST_PAYOUT_APPROVAL_ABOVE" mapsep:"," help:"A run that pays more than this waits for an operator's approval, by currency; a currency without one needs none."`
 	DefaultSchedule   string            `name:"payout-default-schedule" env:"HOLDFAST_PAYOUT_DEFAULT_SCHEDULE" default:"weekly" help:"For payees who chose none: daily, weekly, monthly or quarterly."`
 }
@@ -45,7 +46,7 @@ func (p Payouts) Policy() (payout.Policy, error) {
 		Currencies:        map[money.Currency]payout.Limits{},
 		InstantFeePercent: p.InstantFeePercent, PayPalFeePercent: p.PayPalFeePercent,
 		PayPalFeeWaived: p.PayPalFeeWaived, PayPalCostPercent: p.PayPalCostPercent, PayPalBatchSize: p.PayPalBatchSize,
-		DestinationWait: p.DestinationWait, RefusalWait: p.RefusalWait, LookWithin: p.LookWithin,
+		DestinationWait: p.DestinationWait, RefusalWait: p.RefusalWait, LookWithin: p.LookWithin, AccountAge: p.AccountAge,
 		ApprovalAbove: map[money.Currency]int64{}, DefaultSchedule: payout.Frequency(p.DefaultSchedule),
 	}
 	if err := cmp.Or(p.checkWaits(), p.checkBatchSize(), p.checkSchedule(), p.checkWaived(), p.readLimits(policy)); err != nil {
@@ -65,8 +66,12 @@ func (p Payouts) checkWaits() error {
 			return fmt.Errorf("%s must not be below zero", variable)
 		}
 	}
-	if p.LookWithin < time.Hour { // the sweep comes every hour
-		return errors.New("HOLDFAST_PAYOUT_LOOK_WITHIN must be one hour or more")
+	for variable, age := range map[string]time.Duration{
+		"HOLDFAST_PAYOUT_LOOK_WITHIN": p.LookWithin, "HOLDFAST_PAYOUT_ACCOUNT_AGE": p.AccountAge,
+	} {
+		if age < time.Hour { // the sweep comes every hour
+			return fmt.Errorf("%s must be one hour or more", variable)
+		}
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func TestThePolicyIsTheDefaultOneUnlessTold(t *testing.T) {
 func TestThePolicyIsAsTold(t *testing.T) {
 	t.Parallel()
 	got, err := policy(t, "--payout-minimums=usd=25,JPY=500", "--payout-instant-caps=usd=500.00", "--payout-instant-fee-percent=5",
-		"--payout-approval-above=usd=100000,jpy=0", "--payout-default-schedule=monthly", "--payout-destination-wait=24h", "--payout-paypal-fee-waived=DE", "--payout-look-within=6h", "--payout-paypal-batch-size=15000")
+		"--payout-approval-above=usd=100000,jpy=0", "--payout-default-schedule=monthly", "--payout-destination-wait=24h", "--payout-paypal-fee-waived=DE", "--payout-look-within=6h", "--payout-account-age=48h", "--payout-paypal-batch-size=15000")
 	require.NoError(t, err)
 	require.EqualValues(t, 25_00, got.Currencies["usd"].Minimum)
 	require.EqualValues(t, 500, got.Currencies["jpy"].Minimum, "yen have no decimals")
@@ -50,6 +50,7 @@ func TestThePolicyIsAsTold(t *testing.T) {
 	require.Equal(t, 24*time.Hour, got.DestinationWait)
 	require.Equal(t, []string{"DE"}, got.PayPalFeeWaived)
 	require.Equal(t, 6*time.Hour, got.LookWithin)
+	require.Equal(t, 48*time.Hour, got.AccountAge)
 	require.Equal(t, 15_000, got.PayPalBatchSize)
 }
 
@@ -66,6 +67,7 @@ func TestAWrongPolicyNamesTheVariable(t *testing.T) {
 		"HOLDFAST_PAYOUT_DESTINATION_WAIT":     "--payout-destination-wait=-1h",
 		"HOLDFAST_PAYOUT_REFUSAL_WAIT":         "--payout-refusal-wait=-1h",
 		"HOLDFAST_PAYOUT_LOOK_WITHIN":          "--payout-look-within=59m",
+		"HOLDFAST_PAYOUT_ACCOUNT_AGE":          "--payout-account-age=59m",
 		"HOLDFAST_PAYOUT_PAYPAL_BATCH_SIZE":    "--payout-paypal-batch-size=15001",
 		"HOLDFAST_PAYOUT_PAYPAL_FEE_WAIVED":    "--payout-paypal-fee-waived=Brazil",
 		"HOLDFAST_PAYOUT_*":                    "--payout-instant-fee-percent=100",

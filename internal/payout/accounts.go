@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/holdfast/holdfast/internal/outbox"
 	"github.com/holdfast/holdfast/internal/postgres"
 )
 
@@ -48,6 +49,47 @@ func (s *Store) PutAccountSnapshot(ctx context.Context, tx pgx.Tx, a Account) er
 		return err
 	}
 	return s.moveDestination(ctx, tx, a.PayeeID, a.ExternalAccountID)
+}
+
+// RefreshAccounts has connected accounts looked at that were not seen for longer than the policy has it, the
+// longest unseen first and so many at most: what Stripe tells of them may be lost. Those of payees who have
+// neither a balance nor a payout under way cost no call. Each is asked for once in that time, whatever
+// becomes of it: a look that does not get through waits for its provider by itself.
+func (s *Store) RefreshAccounts(ctx context.Context, cause string, limit int) (asked int, err error) {
+	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `UPDATE payees SET account_asked_at = now() WHERE id = ANY (ARRAY(
+			SELECT p.id FROM payees p LEFT JOIN payee_accounts a ON a.stripe_account_id = p.stripe_account_id AND a.payee_id = p.id
+			WHERE p.stripe_account_id IS NOT NULL AND greatest(a.as_of, p.account_asked_at, p.created_at) < now() - $1::interval
+				AND (EXISTS (SELECT FROM payouts o WHERE o.payee_id = p.id AND o.method <> 'paypal'
+						AND o.state IN ('planned', 'sending', 'in_transit', 'held'))
+					-- What is owed is a credit, below zero.
+					OR (SELECT sum(e.amount) FROM ledger_entries e WHERE e.account = 'payee' AND e.owner = p.id AND e.currency = p.currency) < 0)
+			ORDER BY greatest(a.as_of, p.account_asked_at, p.created_at), p.id LIMIT $2 FOR UPDATE OF p SKIP LOCKED))
+			RETURNING id`, s.policy.AccountAge, limit)
+		if err != nil {
+			return fmt.Errorf("find accounts that were not seen for long: %w", err)
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("find accounts that were not seen for long: %w", err)
+		}
+		asked = len(ids)
+		return s.refreshAccounts(ctx, tx, ids, cause)
+	})
+	return asked, err
+}
+
+func (s *Store) refreshAccounts(ctx context.Context, tx pgx.Tx, payeeIDs []string, cause string) error {
+	batch := &pgx.Batch{}
+	for _, id := range payeeIDs {
+		if err := outbox.Queue(batch, s.work.RefreshAccount(id, cause)); err != nil {
+			return err
+		}
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("have %d accounts looked at: %w", len(payeeIDs), err)
+	}
+	return nil
 }
 
 func storeAccount(ctx context.Context, tx pgx.Tx, a Account) (stored bool, err error) {

@@ -27,6 +27,7 @@ type Policy struct {
 	RefusalWait     time.Duration // the same after an instant payout was refused: StripeDestination.InstantRefusedUntil comes from it
 
 	LookWithin time.Duration // for which no payout that is under way stays unlooked-at
+	AccountAge time.Duration // after which the connected account of a payee with money here is looked at again
 
 	DefaultSchedule Frequency                // of payees who chose none; empty: weekly
 	ApprovalAbove   map[money.Currency]int64 // gross; a run that pays more waits for an operator, in a currency without one never
@@ -47,7 +48,7 @@ func DefaultPolicy() Policy {
 			"usd": {Minimum: 10_00, InstantMinimum: 1_00, InstantCap: 9_999_00, PayPalCap: 20_000_00},
 		},
 		InstantFeePercent: 3, PayPalFeePercent: 2, PayPalFeeWaived: []string{"BR", "IN"}, PayPalCostPercent: 2, PayPalBatchSize: 500,
-		DestinationWait: 72 * time.Hour, RefusalWait: 7 * 24 * time.Hour, LookWithin: 24 * time.Hour, DefaultSchedule: Weekly,
+		DestinationWait: 72 * time.Hour, RefusalWait: 7 * 24 * time.Hour, LookWithin: 24 * time.Hour, AccountAge: 7 * 24 * time.Hour, DefaultSchedule: Weekly,
 	}
 }
 

@@ -39,7 +39,7 @@ func setup(t *testing.T) bundle {
 
 // work is handed over by messages that say what they are for.
 func work() payout.Work {
-	return payout.Work{Pay: start, PayBatch: startBatch, LookAt: look, Wake: wake, CheckAccount: check}
+	return payout.Work{Pay: start, PayBatch: startBatch, LookAt: look, Wake: wake, CheckAccount: check, RefreshAccount: refresh}
 }
 
 // startBatch is a message that says which batch it is for.
@@ -60,6 +60,13 @@ func wake(on date.Date, cause string) outbox.Message {
 // check is a message that says whose account is to be looked at.
 func check(payeeID, cause string) outbox.Message {
 	return outbox.Message{Key: "check/" + payeeID + "/" + cause, Workflow: "AccountCheck", WorkflowID: "check/" + payeeID, TaskQueue: "test"}
+}
+
+// refresh is check for nobody who waits.
+func refresh(payeeID, cause string) outbox.Message {
+	m := check(payeeID, cause)
+	m.Key = "refresh/" + payeeID + "/" + cause
+	return m
 }
 
 // start is a message that says which payout it is for.

@@ -28,6 +28,8 @@ type Work struct {
 	Wake func(on date.Date, cause string) outbox.Message
 	// CheckAccount has a payee's connected account looked at, once for each cause.
 	CheckAccount func(payeeID, cause string) outbox.Message
+	// RefreshAccount is CheckAccount for nobody who waits: what is paid goes first.
+	RefreshAccount func(payeeID, cause string) outbox.Message
 }
 
 // NewStore makes a store over the pool. The app is told through changes, and work is handed over
