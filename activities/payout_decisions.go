@@ -187,12 +187,20 @@ func (s *StripePayouts) proveFailed(ctx context.Context, p payout.Payout, r *pay
 
 // proveUnpaid looks whether no payout of ours is on its way at Stripe, or has arrived.
 func (s *StripePayouts) proveUnpaid(ctx context.Context, p payout.Payout) error {
-	made, err := s.client.ListPayouts(ctx, p.StripeAccountID, p.CreatedAt.Add(-lookBack))
+	made, err := s.client.ListPayouts(ctx, p.StripeAccountID, madeSince(p).Add(-lookBack))
 	if err != nil {
 		return err
 	}
+	made = slices.DeleteFunc(made, func(at stripe.Payout) bool { return at.HoldfastPayoutID() != p.ID || at.Automatic })
+	if p.ProviderPayoutID != "" { // what is known of it is looked at whatever lists show
+		known, err := s.client.GetPayout(ctx, p.StripeAccountID, p.ProviderPayoutID)
+		if err != nil {
+			return err
+		}
+		made = append(made, known)
+	}
 	for _, at := range made {
-		if at.HoldfastPayoutID() == p.ID && !at.Automatic && !ended(at) {
+		if !ended(at) {
 			return conflict("the payout " + at.ID + " at Stripe is " + at.Status)
 		}
 	}
@@ -207,19 +215,18 @@ func unless(force bool, err error) error {
 	return err
 }
 
-// transfersOf are all transfers that were made for a payout.
+// transfersOf are all transfers that were made for a payout. The one that is known is among them whatever
+// has become of its metadata, and whenever it was made: after a restored backup that may have been before
+// the payout was.
 func (s *StripePayouts) transfersOf(ctx context.Context, p payout.Payout) ([]stripe.Transfer, error) {
-	all, err := s.client.ListTransfers(ctx, stripe.ListTransfersParams{
-		Destination: p.StripeAccountID, TransferGroup: p.ID, CreatedFrom: p.CreatedAt.Add(-lookBack).Truncate(time.Second),
-	})
+	all, err := s.client.ListTransfers(ctx, stripe.ListTransfersParams{Destination: p.StripeAccountID, TransferGroup: p.ID})
 	if err != nil {
 		return nil, err
 	}
-	var ours []stripe.Transfer
-	for _, t := range all {
-		if t.HoldfastPayoutID() == p.ID {
-			ours = append(ours, t)
-		}
+	ours := slices.DeleteFunc(all, func(t stripe.Transfer) bool { return t.HoldfastPayoutID() != p.ID && t.ID != p.TransferID })
+	if p.TransferID == "" || slices.ContainsFunc(ours, func(t stripe.Transfer) bool { return t.ID == p.TransferID }) {
+		return ours, nil
 	}
-	return ours, nil
+	known, err := s.client.GetTransfer(ctx, p.TransferID)
+	return append(ours, known), err
 }

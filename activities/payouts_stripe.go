@@ -84,6 +84,9 @@ type instead struct {
 // person, has brought the payout further.
 var errOvertaken = errors.New("the payout has gone on meanwhile")
 
+// errUncovered means that the payee's balance became negative before anything of the payout was sent.
+var errUncovered = errors.New("the payee's balance does not bear the payout any more")
+
 // move makes one attempt at a move of a payout as it stands, and says what the next one is. A move
 // that the payout does not need, since it was canceled or has gone on, is not made. What nobody can
 // tell is held for a person.
@@ -135,6 +138,25 @@ func admit(id, activity string) func(context.Context, pgx.Tx) error {
 	}
 }
 
+// admitTransfer is admit for a payout's first movement: what was never sent goes only while the payee's
+// balance bears it. What may have been sent is sent again in any case: only so it is known what came of it.
+func (s *StripePayouts) admitTransfer(p payout.Payout) func(context.Context, pgx.Tx) error {
+	return func(ctx context.Context, tx pgx.Tx) error {
+		covered, err := payout.LockCovered(ctx, tx, p.ID)
+		if err != nil {
+			return err
+		}
+		if err := admit(p.ID, workflows.ActivitySendTransfer)(ctx, tx); err != nil || covered {
+			return err
+		}
+		sent, err := s.sent(ctx, tx, s.transfer(p))
+		if err == nil && !sent {
+			err = errUncovered
+		}
+		return err
+	}
+}
+
 // unlessSent ends a payout, or begins to, for want of a movement. It is undone when another attempt,
 // one that was taken for lost, has sent the movement after all.
 func (s *StripePayouts) unlessSent(ctx context.Context, what write, end func(pgx.Tx) error) error {
@@ -157,7 +179,7 @@ func (s *StripePayouts) hold(ctx context.Context, p payout.Payout, err error) er
 	switch {
 	case p.State == payout.Paid && p.Ending == "":
 	case failure != nil && failure.Class == provider.Held:
-		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, failure.Code) })
+		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.HoldFound(ctx, tx, p.ID, failure.Code) })
 	case errors.Is(err, payout.ErrOtherObject):
 		return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, err.Error()) })
 	}
@@ -297,6 +319,9 @@ func (s *StripePayouts) problem(ctx context.Context, tx pgx.Tx, p payout.Payout,
 	if problem := facts.Stripe.Problem(p.Net.Currency); problem != "" {
 		return problem, nil
 	}
+	if facts.Payable(p.PeriodEnd).Sign() < 0 {
+		return payout.BecauseBalanceNegative, nil
+	}
 	if seen.ExternalAccountID != p.DestinationID {
 		return payout.BecauseDestinationChanged, nil
 	}
@@ -306,8 +331,12 @@ func (s *StripePayouts) problem(ctx context.Context, tx pgx.Tx, p payout.Payout,
 	return "", nil
 }
 
-// endBefore ends a payout before anything of it was transferred.
+// endBefore ends a payout before anything of it was transferred. What may have been, without a trace here,
+// is looked for first, whatever the payout's age: nothing asks the key of it any more.
 func (s *StripePayouts) endBefore(ctx context.Context, p payout.Payout, because payout.Reason, refused *provider.Failure) error {
+	if done, err := s.takeOverNow(ctx, s.transfer(p)); err != nil || done {
+		return err
+	}
 	return s.unlessSent(ctx, s.transfer(p), func(tx pgx.Tx) error {
 		if p.State == payout.Planned {
 			return s.payouts.CancelPlanned(ctx, tx, p.ID, because)
@@ -338,6 +367,9 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 			}
 		}
 		err = s.writer.do(ctx, what)
+		if errors.Is(err, errUncovered) {
+			return instead{}, s.endBefore(ctx, p, payout.BecauseBalanceNegative, nil)
+		}
 		if failure, refused := refusalOf(err); refused {
 			return s.cannotTransfer(ctx, p, what, failure)
 		}
@@ -368,7 +400,7 @@ func (s *StripePayouts) transfer(p payout.Payout) write {
 	return write{
 		operation: operation(opTransfer, p.ID),
 		money:     true,
-		admit:     admit(p.ID, workflows.ActivitySendTransfer),
+		admit:     s.admitTransfer(p),
 		params: stripe.TransferRequest{
 			Amount: p.Net.Minor, Currency: string(p.Net.Currency), Destination: p.StripeAccountID,
 			TransferGroup: p.ID, PayoutID: p.ID, PayeeID: p.PayeeID,
@@ -420,16 +452,31 @@ func theOne[Object any](claiming []Object, asSent func(Object) bool) (made Objec
 // since is from when on what a request of a payout's did can have been made.
 func since(p payout.Payout, request provider.Request) time.Time {
 	if request.FirstSentAt == nil {
-		return p.CreatedAt.Add(-lookBack)
+		return madeSince(p).Add(-lookBack)
 	}
 	return request.FirstSentAt.Add(-lookBack)
+}
+
+// madeSince is from when on something of a payout can have been made. A run that is done again after a
+// restored backup plans what it planned on its date.
+func madeSince(p payout.Payout) time.Time {
+	if day := p.RunDate.Time(); !p.RunDate.IsZero() && day.Before(p.CreatedAt) {
+		return day
+	}
+	return p.CreatedAt
+}
+
+// mayBeForgotten says that a payout, or the one that it is again after a restored backup, is so old that
+// Stripe may have forgotten the keys of what was sent of it. Those of a run's own date live until the next.
+func mayBeForgotten(p payout.Payout, now time.Time) bool {
+	return (provider.Request{FirstSentAt: &p.CreatedAt}).Expired(now) || !p.RunDate.IsZero() && p.RunDate.Before(date.Of(now))
 }
 
 // takeOver takes over what a write has done without a trace here, as after a restored backup. It looks
 // only when the payout is so old that the key may no longer keep what was sent then from being done again.
 // One look is enough: what was sent since then, and does not show yet, the same key still answers.
 func (s *StripePayouts) takeOver(ctx context.Context, p payout.Payout, what write) (done bool, err error) {
-	if !(provider.Request{FirstSentAt: &p.CreatedAt}).Expired(time.Now()) {
+	if !mayBeForgotten(p, time.Now()) {
 		return false, nil
 	}
 	return s.takeOverNow(ctx, what)

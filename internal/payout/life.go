@@ -73,11 +73,11 @@ func (s *Store) Start(ctx context.Context, tx pgx.Tx, id string) (Started, error
 	if err != nil || hindrance != "" {
 		return Started{Payout: p, Waits: hindrance}, err
 	}
-	payable, err := ledger.Payable(ctx, tx, p.PayeeID, p.Gross.Currency, p.PeriodEnd)
+	covered, err := p.covered(ctx, tx)
 	if err != nil {
 		return Started{}, err
 	}
-	if payable.Sign() < 0 {
+	if !covered {
 		err = s.cancelPlanned(ctx, tx, p, BecauseBalanceNegative, "")
 	} else {
 		err = s.move(ctx, tx, p, Sending, "", "")
@@ -87,6 +87,21 @@ func (s *Store) Start(ctx context.Context, tx pgx.Tx, id string) (Started, error
 	}
 	p, err = GetPayout(ctx, tx, id)
 	return Started{Payout: p}, err
+}
+
+// LockCovered holds a payout and its payee, and says whether the payee's balance still bears what was
+// claimed for it: after a refund it may not. It is asked right before the first movement.
+func LockCovered(ctx context.Context, tx pgx.Tx, id string) (covered bool, err error) {
+	p, err := lockBoth(ctx, tx, id)
+	if err != nil {
+		return false, err
+	}
+	return p.covered(ctx, tx)
+}
+
+func (p Payout) covered(ctx context.Context, tx pgx.Tx) (bool, error) {
+	payable, err := ledger.Payable(ctx, tx, p.PayeeID, p.Gross.Currency, p.PeriodEnd)
+	return payable.Sign() >= 0, err
 }
 
 // hindrance is why a planned payout cannot be sent yet.
@@ -328,8 +343,8 @@ func (p Payout) noteOf(f Failure) Said {
 		code, detail = string(BecauseInstantRefused), BecauseInstantRefused.Sentence()
 	case f.Destination:
 		code = "destination_refused"
-	case f.Code == string(BecauseFunding):
-		code, detail = f.Code, BecauseFunding.Sentence()
+	case Reason(f.Code).Sentence() != "": // it is ours
+		code, detail = f.Code, Reason(f.Code).Sentence()
 	}
 	return Said{PayeeID: p.PayeeID, Code: code, Detail: detail, Date: today()}
 }
