@@ -249,6 +249,27 @@ func TestASearchWaitsForWhatIsToComeBack(t *testing.T) {
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM paypal_search WHERE searched_until > now() - interval '1 day'`))
 }
 
+// Of a batch that was held for days and then found, a part may have come back before anything was known of it.
+func TestASearchGoesBackToABatchThatWasFoundLate(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	batchID := b.batch(t, "ok-0@example.com")
+	b.send(t, batchID)
+	b.exec(t, `UPDATE paypal_batches SET created_at = now() - interval '10 days'`)
+	b.exec(t, `UPDATE paypal_search SET searched_until = now() - interval '1 hour', searched_at = now() - interval '1 hour'`)
+	b.read(t, batchID)
+	before := b.balance(t, payeeOf(0))
+	var paidBy string
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT transaction_id FROM paypal_batch_items`).Scan(&paidBy))
+	*b.url = reporting(t, &movement{id: "BACK", of: paidBy, status: "S", at: time.Now().Add(-8 * 24 * time.Hour)})
+
+	require.Equal(t, 1, b.search(t).Parts)
+
+	require.Equal(t, before+2_500, b.balance(t, payeeOf(0)))
+	require.Zero(t, b.search(t).Parts)
+	require.Equal(t, before+2_500, b.balance(t, payeeOf(0)))
+}
+
 // movement takes 25.00 USD of another one back.
 type movement struct {
 	id, of, status string

@@ -32,10 +32,12 @@ func SearchDue(ctx context.Context, db postgres.DB) (due bool, err error) {
 }
 
 // SearchFrom is from when on PayPal's movements are to be searched: some days before the last search's
-// end, and at first since the first payout was sent there. It is zero when none was.
+// end, and at first since the first payout was sent there. It is zero when none was. Of a batch that was
+// found late, as one that was held, what came back before is not known yet: the search goes back to it.
 func SearchFrom(ctx context.Context, db postgres.DB) (from time.Time, err error) {
 	var at *time.Time
-	err = db.QueryRow(ctx, `SELECT coalesce(searched_until, (SELECT min(sent_at) FROM paypal_batches)) - $1::interval FROM paypal_search`, searchOverlap).Scan(&at)
+	err = db.QueryRow(ctx, `SELECT least(searched_until, (SELECT min(created_at) FROM paypal_batches
+			WHERE sent_at > coalesce(searched_at, '-infinity') - $1::interval)) - $1::interval FROM paypal_search`, searchOverlap).Scan(&at)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("see from when on PayPal's movements are to be searched: %w", err)
 	}
