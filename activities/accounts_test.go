@@ -26,7 +26,7 @@ func setupChecks(t *testing.T, configured bool, aside func()) payoutBundle {
 	var client *stripe.Client
 	if configured {
 		var err error
-		client, err = stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: time.Second, Breaker: b.breaker})
+		client, err = stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: patient, Breaker: b.breaker})
 		require.NoError(t, err)
 	}
 	b.register(workflows.ActivityCheckAccount, activities.NewStripePayouts(b.pool, b.store, client, b.breaker, between(aside), quiet()).CheckAccount)

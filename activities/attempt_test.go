@@ -93,11 +93,11 @@ func TestOnlySlowCallsHeartbeat(t *testing.T) {
 			if c.latency > 0 {
 				require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Latency, DelayMS: int(c.latency.Milliseconds())}))
 			}
-			patient, err := stripe.New(stripe.Config{
-				SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: 20 * time.Second,
+			calls, err := stripe.New(stripe.Config{
+				SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: patient,
 			})
 			require.NoError(t, err)
-			b.register("patient", activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), patient, nil, quiet()).CreateStripeCustomer)
+			b.register("patient", activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer)
 			var beats atomic.Int64
 			b.env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { beats.Add(1) })
 
@@ -117,7 +117,7 @@ func TestAnAttemptThatWasGivenUpDoesNotUnpark(t *testing.T) {
 	for _, waitsFor := range []step.WaitsFor{step.ForProvider, step.ForPerson} {
 		t.Run(string(waitsFor), func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := setupUnder(t, simulator.Hang)
 			b.signUp(t)
 			require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Hang}))
 			late := make(chan error, 1)

@@ -40,12 +40,12 @@ func setupPasses(t *testing.T) passes {
 	log := slog.New(slog.DiscardHandler)
 	store := subscriptionsOn(p.pool)
 	stripeCalls, err := stripe.New(stripe.Config{
-		SecretKey: simulator.DefaultStripeKey, APIBase: p.simulator.StripeURL(), Timeout: 5 * time.Second, Breaker: p.breaker,
+		SecretKey: simulator.DefaultStripeKey, APIBase: p.simulator.StripeURL(), Timeout: patient, Breaker: p.breaker,
 	})
 	require.NoError(t, err)
 	payPalCalls, err := paypal.New(paypal.Config{
 		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret,
-		APIBase: p.simulator.PayPalURL(), Timeout: 5 * time.Second,
+		APIBase: p.simulator.PayPalURL(), Timeout: patient,
 	})
 	require.NoError(t, err)
 	rates := map[provider.Name]float64{provider.Stripe: 10, provider.PayPal: 10}

@@ -161,7 +161,7 @@ func TestParkingAndRecoveryDoNotMissEachOther(t *testing.T) {
 // other is the same database with an environment of its own: one runs one activity at a time.
 func (b bundle) other(t *testing.T) bundle {
 	t.Helper()
-	o := setupOn(t, b.pool)
+	o := setupOn(t, b.pool, patient)
 	o.signals.then = func(workflowID string) { o.settle(t, workflowID, done+`, updated_at = now()`) }
 	return o
 }

@@ -125,15 +125,17 @@ func TestAnySequenceOfFaultsEndsInOneCustomer(t *testing.T) {
 	}
 }
 
-// registerImpatient makes the creation by clients that wait for an eighth of a second, each with a
-// connection of its own: on one that was used before, net/http would send a keyed request again by
-// itself, and a dropped answer would not show.
+// registerImpatient makes the creation by clients that wait for an eighth of a second where a call hangs,
+// each with a connection of its own: on one that was used before, net/http would send a keyed request again
+// by itself, and a dropped answer would not show.
 func (b bundle) registerImpatient(t *testing.T) {
 	t.Helper()
 	b.register("impatient", func(ctx context.Context, in workflows.CallInput) error {
-		calls, err := stripe.New(stripe.Config{
-			SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: 125 * time.Millisecond,
-		})
+		timeout := b.patience()
+		if timeout == impatient {
+			timeout = 125 * time.Millisecond // there are many
+		}
+		calls, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: timeout})
 		if err != nil {
 			return err
 		}
@@ -204,7 +206,7 @@ func (o *ordeal) requireOne(t *testing.T) {
 // same key tells the outcome later.
 func TestAKeyInUseIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := setupUnder(t, simulator.Stall)
 	b.signUp(t)
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Stall, Times: 1}))
 	requireFailure(t, b.create(), provider.OutcomeUnknown, true)
@@ -239,8 +241,8 @@ func TestTwoAttemptsAtOnceMakeOneCustomer(t *testing.T) {
 // setupBeside is another worker on the same database and the same Stripe.
 func setupBeside(t *testing.T, b bundle) bundle {
 	t.Helper()
-	other := setupOn(t, b.pool)
-	calls, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: time.Second})
+	other := setupOn(t, b.pool, patient)
+	calls, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: patient})
 	require.NoError(t, err)
 	other.register("beside", activities.NewStripe(b.pool, customersOn(b.pool), subscriptionsOn(b.pool), calls, nil, quiet()).CreateStripeCustomer)
 	return other

@@ -36,7 +36,7 @@ func TestManyWhoParkAndAGateMissNobody(t *testing.T) {
 		)
 		gate.Go(func() { b.declareUpUntil(t, &over) })
 		for p := range parkers {
-			worker := setupOn(t, b.pool)
+			worker := setupOn(t, b.pool, patient)
 			parking.Go(func() {
 				for i := range each {
 					if err := worker.parkOnce(fmt.Sprintf("s_%d", p*each+i)); err != nil {
@@ -77,7 +77,7 @@ func (b bundle) parkOnce(name string) error {
 // the lock that the real one takes. Whoever is woken is done.
 func (b bundle) declareUpUntil(t *testing.T, over *atomic.Bool) {
 	t.Helper()
-	gate := setupOn(t, b.pool)
+	gate := setupOn(t, b.pool, patient)
 	gate.signals.then = func(string) {
 		gate.exec(t, `UPDATE steps SET status = 'done', waits_for = NULL, blocked_at = NULL WHERE status = 'blocked' AND woken_at >= blocked_at`)
 	}
@@ -102,7 +102,7 @@ func TestParkingWaitsForARecoveryThatIsBeingDeclared(t *testing.T) {
 	require.NoError(t, err)
 	parked := make(chan error, 1)
 	go func() { parked <- b.parkOnce(customer.StepStripeCustomer) }()
-	require.Eventually(t, func() bool { return b.waitingForALock(t) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.waitingForALock(t) }, time.Minute, time.Millisecond)
 	require.NoError(t, declaring.Commit(t.Context()))
 	require.NoError(t, <-parked)
 	require.Equal(t, 1, b.count(t, fmt.Sprintf(`SELECT count(*) FROM outbox WHERE key = 'provider-gate/stripe/trouble/%d'`, up.Epoch)))

@@ -35,7 +35,7 @@ func (f found) Found(_ context.Context, p provider.Name, state string, n int) {
 func (b bundle) payPalClient(t *testing.T) *paypal.Client {
 	t.Helper()
 	client, err := paypal.New(paypal.Config{
-		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: b.simulator.PayPalURL(), Timeout: time.Second,
+		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: b.simulator.PayPalURL(), Timeout: patient,
 	})
 	require.NoError(t, err)
 	return client

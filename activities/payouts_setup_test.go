@@ -58,7 +58,7 @@ func setupPayouts(t *testing.T) payoutBundle {
 func (b payoutBundle) registerMoves(t *testing.T) {
 	t.Helper()
 	moves := func() (*activities.StripePayouts, error) {
-		client, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: 250 * time.Millisecond})
+		client, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: b.patience()})
 		return activities.NewStripePayouts(b.pool, b.store, client, nil, noTurns{}, quiet()), err
 	}
 	type move = func(*activities.StripePayouts, context.Context, workflows.PayoutStepInput) (workflows.PayoutMove, error)
@@ -295,7 +295,7 @@ func (b payoutBundle) epoch(t *testing.T, operation string) int {
 // client is somebody else's who has our key.
 func (b payoutBundle) client(t *testing.T) *stripe.Client {
 	t.Helper()
-	client, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: time.Second})
+	client, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: b.patience()})
 	require.NoError(t, err)
 	return client
 }

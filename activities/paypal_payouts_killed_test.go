@@ -8,7 +8,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,7 +38,7 @@ func (b batchBundle) killed(t *testing.T, batchID string, at death) {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	client, err := paypal.New(paypal.Config{
-		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: b.mortal(t, at, pool.Close), Timeout: time.Second,
+		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: b.mortal(t, at, pool.Close), Timeout: patient,
 	})
 	require.NoError(t, err)
 	store := payout.NewStore(pool, payout.DefaultPolicy(), feed.NewWriter(nil), workflows.PayoutWork())

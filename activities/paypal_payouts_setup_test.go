@@ -46,7 +46,7 @@ func (b batchBundle) clientOf(t *testing.T) *paypal.Client {
 	t.Helper()
 	client, err := paypal.New(paypal.Config{
 		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: *b.url,
-		Timeout: 500 * time.Millisecond,
+		Timeout: b.patience(),
 	})
 	require.NoError(t, err)
 	return client

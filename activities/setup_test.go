@@ -45,12 +45,33 @@ type bundle struct {
 	env       *testsuite.TestActivityEnvironment
 }
 
-func setup(t *testing.T) bundle {
-	t.Helper()
-	return setupOn(t, postgrestest.New(t))
+// impatient is how long a call may take that a test makes hang; patient is for all others, however busy the
+// machine is.
+const (
+	impatient = time.Second
+	patient   = 30 * time.Second
+)
+
+// patience is how long a call may take under a fault.
+func patience(under simulator.FaultKind) time.Duration {
+	if under == simulator.Hang || under == simulator.Stall {
+		return impatient
+	}
+	return patient
 }
 
-func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
+func setup(t *testing.T) bundle {
+	t.Helper()
+	return setupOn(t, postgrestest.New(t), patient)
+}
+
+// setupUnder is setup for a test that has such a fault.
+func setupUnder(t *testing.T, kind simulator.FaultKind) bundle {
+	t.Helper()
+	return setupOn(t, postgrestest.New(t), patience(kind))
+}
+
+func setupOn(t *testing.T, pool *pgxpool.Pool, timeout time.Duration) bundle {
 	t.Helper()
 	sim, err := simulator.Start(context.WithoutCancel(t.Context()), simulator.Config{})
 	require.NoError(t, err)
@@ -59,7 +80,7 @@ func setupOn(t *testing.T, pool *pgxpool.Pool) bundle {
 		pool: pool, simulator: sim, breaker: provider.NewBreaker(provider.Stripe, 0), signals: &signals{},
 	}
 	calls, err := stripe.New(stripe.Config{
-		SecretKey: simulator.DefaultStripeKey, APIBase: sim.StripeURL(), Timeout: time.Second, Breaker: b.breaker,
+		SecretKey: simulator.DefaultStripeKey, APIBase: sim.StripeURL(), Timeout: timeout, Breaker: b.breaker,
 	})
 	require.NoError(t, err)
 	var suite testsuite.WorkflowTestSuite
@@ -90,6 +111,15 @@ func customersOn(pool *pgxpool.Pool) *customer.Store {
 
 func subscriptionsOn(pool *pgxpool.Pool) *subscription.Store {
 	return subscription.NewStore(pool, nil, feed.NewWriter(nil), workflows.SyncSubscriptions)
+}
+
+// patience is how long a call may take under the faults that there are now.
+func (b bundle) patience() time.Duration {
+	shortest := patient
+	for _, fault := range b.simulator.Faults() {
+		shortest = min(shortest, patience(fault.Kind))
+	}
+	return shortest
 }
 
 func (b bundle) register(name string, do any) {

@@ -49,7 +49,7 @@ func TestEveryFaultEndsInOneCustomer(t *testing.T) {
 	for kind, c := range cases {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := setupUnder(t, kind)
 			b.signUp(t)
 			require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: kind, RetryAfter: 0}))
 

@@ -29,12 +29,6 @@ const (
 	subscriptionPath = "/v1/billing/subscriptions"
 )
 
-// impatient is how long a call may take where a test makes it hang; patient where it must not end.
-const (
-	impatient = time.Second
-	patient   = 30 * time.Second
-)
-
 // reads is the activities that read subscriptions, on a real database, a simulated Stripe and a
 // simulated PayPal. The customer has a Stripe customer.
 type reads struct {
@@ -201,7 +195,7 @@ func (r reads) subscribe(t *testing.T, p provider.Name) {
 
 func TestPlanSyncOpensAStepWhereSomethingIsToBeRead(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	require.Empty(t, r.plan(t, workflows.PlanSyncInput{CustomerID: id}).Steps)
 
 	r.mark(t, provider.PayPal, subscription.ByEvent)
@@ -222,7 +216,7 @@ func TestPlanSyncOpensAStepWhereSomethingIsToBeRead(t *testing.T) {
 
 func TestPlanSyncMarksWhatItIsAskedTo(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	for range 2 {
 		steps := r.plan(t, workflows.PlanSyncInput{CustomerID: id, Mark: subscription.ByRequest}).Steps
 		require.Len(t, steps, 1, "there is nothing at PayPal")
@@ -237,7 +231,7 @@ func TestPlanSyncMarksWhatItIsAskedTo(t *testing.T) {
 // down need not try.
 func TestPlanSyncLeavesWhatWaits(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.mark(t, provider.PayPal, subscription.ByEvent)
 	r.mark(t, provider.Stripe, subscription.ByEvent)
 	r.plan(t, workflows.PlanSyncInput{CustomerID: id})
@@ -260,7 +254,7 @@ func TestPlanSyncLeavesWhatWaits(t *testing.T) {
 
 func TestPlanSyncOfNobodyEndsTheWorkflow(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	_, err := r.env.ExecuteActivity(workflows.ActivityPlanSync, workflows.PlanSyncInput{CustomerID: "u_nobody"})
 	var failure *temporal.ApplicationError
 	require.ErrorAs(t, err, &failure)
@@ -270,7 +264,7 @@ func TestPlanSyncOfNobodyEndsTheWorkflow(t *testing.T) {
 
 func TestWhatStripeHasIsKnown(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	made, err := r.simulator.Stripe().Subscribe(stripeCustomerID, simulator.SubscriptionSpec{
 		PriceID: "price_pro", AddOns: []string{"price_storage"}, Card: simulator.Card{Brand: "mastercard", Last4: "4444"},
 	})
@@ -309,7 +303,7 @@ func TestWhatStripeHasIsKnown(t *testing.T) {
 func TestAllPagesAreRead(t *testing.T) {
 	t.Parallel()
 	const canceled = 120
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	oldest := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	_, err := r.simulator.Stripe().PutSubscription(simulator.Subscription{ID: "sub_oldest", Customer: stripeCustomerID, Created: oldest})
 	require.NoError(t, err)
@@ -329,7 +323,7 @@ func TestAllPagesAreRead(t *testing.T) {
 // Without a Stripe customer that was confirmed there is nobody to ask for.
 func TestWhoHasNoStripeCustomerHasNothingThere(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.exec(t, `UPDATE customers SET stripe_bound_at = NULL`)
 	r.mark(t, provider.Stripe, subscription.ByRequest)
 	require.Equal(t, workflows.ReadResult{}, r.read(t, provider.Stripe))
@@ -341,7 +335,7 @@ func TestWhoHasNoStripeCustomerHasNothingThere(t *testing.T) {
 
 func TestReadingOfNobodyIsAnError(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	_, err := r.env.ExecuteActivity(workflows.ActivityReadStripeSubscriptions, workflows.CallInput{CustomerID: "u_nobody", Step: "stripe_subscriptions"})
 	require.Error(t, err)
 	require.Empty(t, r.simulator.Calls())
@@ -370,7 +364,7 @@ func TestEveryFaultOfAReadLeavesWhatIsKnown(t *testing.T) {
 		for kind, c := range cases {
 			t.Run(string(p)+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
-				r := setupReads(t, impatient)
+				r := setupReads(t, patience(kind))
 				r.subscribe(t, p)
 				r.read(t, p)
 				before, _ := r.known(t)
@@ -405,7 +399,7 @@ func TestAReadThatIsToComeLaterComesLater(t *testing.T) {
 	for _, p := range []provider.Name{provider.Stripe, provider.PayPal} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
-			r := setupReads(t, impatient)
+			r := setupReads(t, patient)
 			r.subscribe(t, p)
 			require.NoError(t, r.simulator.SetFaults(simulator.Fault{Kind: simulator.TooManyRequests, RetryAfter: int(asked.Seconds())}))
 			before := time.Now()
@@ -425,7 +419,7 @@ func TestAParkedReadGoesOnWhenItsProviderIsBack(t *testing.T) {
 	for _, p := range []provider.Name{provider.Stripe, provider.PayPal} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
-			r := setupReads(t, impatient)
+			r := setupReads(t, patient)
 			r.subscribe(t, p)
 			require.NoError(t, r.simulator.SetFaults(simulator.Fault{Kind: simulator.Unavailable}))
 			_, err := r.tryToRead(p)
@@ -472,7 +466,7 @@ func (r reads) park(t *testing.T, p provider.Name, class provider.Class, waitsFo
 // Trouble at one provider is reported to its own gate, and the other's reads go on.
 func TestTroubleAtOneProviderLeavesTheOtherAlone(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.subscribe(t, provider.PayPal)
 	r.subscribe(t, provider.Stripe)
 	r.simulator.PayPal().SetCredentials("another", "secret")
@@ -499,7 +493,7 @@ func (r reads) troublesAtStripe(t *testing.T) int {
 
 func TestAProviderThatIsNotConfiguredIsNotRead(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.register(workflows.ActivityReadStripeSubscriptions,
 		activities.NewStripeSubscriptions(r.pool, r.store, nil, nil, r.meter, quiet()).ReadStripeSubscriptions)
 	r.register(workflows.ActivityReadPayPalSubscriptions,
@@ -519,7 +513,7 @@ func TestACrashAfterTheAnswerIsReadAgain(t *testing.T) {
 	for _, p := range []provider.Name{provider.Stripe, provider.PayPal} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
-			r := setupReads(t, impatient)
+			r := setupReads(t, patient)
 			r.subscribe(t, p)
 			r.exec(t, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''disk full''; END';
 				CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)
@@ -546,7 +540,7 @@ func TestACrashAfterTheAnswerIsReadAgain(t *testing.T) {
 // The read was stored, and Temporal never heard of it: the attempt is repeated.
 func TestAReadWhoseEndWasLostIsRepeated(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.subscribe(t, provider.Stripe)
 	for range 3 {
 		require.Equal(t, workflows.ReadResult{}, r.read(t, provider.Stripe))
@@ -624,7 +618,7 @@ func (r reads) readSlowly(t *testing.T, p provider.Name) <-chan ended {
 // awaited.
 func TestABindingIsAcceptedByItsCustomID(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	made := r.simulator.PayPal().CreateSubscription("P-PRO", id)
 	r.bind(t, made.ID, "")
 	require.Equal(t, subscription.Asked, r.binding(t, made.ID).Status)
@@ -674,7 +668,7 @@ func TestABindingIsRefused(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := setupReads(t, impatient)
+			r := setupReads(t, patient)
 			_, err := r.simulator.PayPal().PutSubscription(c.seed)
 			require.NoError(t, err)
 			r.bind(t, "I-ASKED", "")
@@ -703,7 +697,7 @@ func TestAnOperatorVouchesAndItIsTaken(t *testing.T) {
 	for name, customID := range map[string]string{"another id": "u_2", "no id": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := setupReads(t, impatient)
+			r := setupReads(t, patient)
 			_, err := r.simulator.PayPal().PutSubscription(simulator.PayPalSubscription{ID: "I-VOUCHED", CustomID: customID})
 			require.NoError(t, err)
 			r.bind(t, "I-VOUCHED", "grace@ops")
@@ -720,7 +714,7 @@ func TestAnOperatorVouchesAndItIsTaken(t *testing.T) {
 // Its custom_id is the customer's, and yet an operator gave it to somebody else before.
 func TestASubscriptionThatIsTakenIsRefused(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.exec(t, `INSERT INTO customers (id, email, content_hash) VALUES ('u_2', 'grace@example.com', '')`)
 	made := r.simulator.PayPal().CreateSubscription("P-PRO", id)
 	r.bind(t, made.ID, "")
@@ -739,7 +733,7 @@ func TestASubscriptionThatIsTakenIsRefused(t *testing.T) {
 // What is bound stays bound: that PayPal knows it no more is for a person, and takes nothing away.
 func TestABoundSubscriptionThatPayPalLostIsForAPerson(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.exec(t, `INSERT INTO paypal_bindings (subscription_id, customer_id, status) VALUES ('I-LOST', $1, 'bound')`, id)
 	r.exec(t, `INSERT INTO subscriptions (provider, id, customer_id, status, provider_status, price_ids, created_at)
 		VALUES ('paypal', 'I-LOST', $1, 'active', 'ACTIVE', '{P-PRO}', now())`, id)
@@ -758,7 +752,7 @@ func TestABoundSubscriptionThatPayPalLostIsForAPerson(t *testing.T) {
 // A custom_id is looked at once: PayPal lets a merchant change it later.
 func TestWhatIsBoundStaysBoundWhateverItsCustomIDBecomes(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	seed := simulator.PayPalSubscription{ID: "I-MINE", CustomID: id}
 	_, err := r.simulator.PayPal().PutSubscription(seed)
 	require.NoError(t, err)
@@ -776,7 +770,7 @@ func TestWhatIsBoundStaysBoundWhateverItsCustomIDBecomes(t *testing.T) {
 // The first goes at once, as its queue's rate allows; only further ones wait for their turn.
 func TestAWalkReadsEveryIDAndOnlyFurtherOnesWait(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	for i, seed := range []simulator.PayPalSubscription{
 		{ID: "I-OLD", CustomID: id, Status: "CANCELLED"}, {ID: "I-OTHERS", CustomID: "u_2"}, {ID: "I-NEW", CustomID: id},
 	} {
@@ -803,7 +797,7 @@ func TestAWalkThatIsCutShortChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := setupReads(t, impatient)
+			r := setupReads(t, patient)
 			for _, subscriptionID := range []string{"I-A", "I-B"} {
 				_, err := r.simulator.PayPal().PutSubscription(simulator.PayPalSubscription{ID: subscriptionID, CustomID: id})
 				require.NoError(t, err)
@@ -829,7 +823,7 @@ func TestAWalkThatIsCutShortChangesNothing(t *testing.T) {
 // A word of next year is shown as it is, and gives nobody a plan.
 func TestAStatusThatNobodyKnowsIsShownRaw(t *testing.T) {
 	t.Parallel()
-	r := setupReads(t, impatient)
+	r := setupReads(t, patient)
 	r.subscribe(t, provider.PayPal)
 	r.subscribe(t, provider.Stripe)
 	_, err := r.simulator.PayPal().SetStatus(r.simulator.PayPal().Subscriptions()[0].ID, "DORMANT")

@@ -37,7 +37,7 @@ func setupMoney(t *testing.T) moneyBundle {
 	_, err = sim.Stripe().PutAccount(simulator.Account{ID: "acct_1"})
 	require.NoError(t, err)
 	require.NoError(t, sim.Stripe().SetPlatformBalance("usd", 1_000_000))
-	client, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: sim.StripeURL(), Timeout: time.Second})
+	client, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: sim.StripeURL(), Timeout: patient})
 	require.NoError(t, err)
 	return moneyBundle{pool: postgrestest.New(t), simulator: sim, client: client}
 }
