@@ -25,13 +25,13 @@ func NewPayouts(pool *pgxpool.Pool) *Payouts {
 }
 
 // PlanPayout tells how a payout stands, and opens its step if there is something to do.
-func (p *Payouts) PlanPayout(ctx context.Context, in workflows.PayoutInput) (workflows.PayoutPlan, error) {
+func (p *Payouts) PlanPayout(ctx context.Context, in workflows.PayoutPlanInput) (workflows.PayoutPlan, error) {
 	now, err := payout.GetPayout(ctx, p.pool, in.PayoutID)
 	if err != nil {
 		return workflows.PayoutPlan{}, asInvalid(err)
 	}
 	plan := workflows.PayoutPlan{PayeeID: now.PayeeID, Next: nextMove(now)}
-	if now.State == payout.Paid && now.Ending == "" { // it may have come back since
+	if now.State == payout.Paid && now.Ending == "" || now.State == payout.Held && in.Heard { // it may have gone on there since
 		plan.Next.Do = workflows.ActivityReadPayout
 	}
 	if plan.Next.Do == "" { // a step that waited for what a person has decided since waits no more

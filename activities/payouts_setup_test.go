@@ -170,7 +170,7 @@ func (b payoutBundle) must(t *testing.T, payoutID, activity string) workflows.Pa
 
 func (b payoutBundle) plan(t *testing.T, payoutID string) workflows.PayoutMove {
 	t.Helper()
-	value, err := b.env.ExecuteActivity(workflows.ActivityPlanPayout, workflows.PayoutInput{PayoutID: payoutID})
+	value, err := b.env.ExecuteActivity(workflows.ActivityPlanPayout, workflows.PayoutPlanInput{PayoutID: payoutID})
 	require.NoError(t, err)
 	var plan workflows.PayoutPlan
 	require.NoError(t, value.Get(&plan))

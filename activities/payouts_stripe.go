@@ -69,7 +69,7 @@ func NewStripePayouts(
 	return &StripePayouts{
 		pool: pool, payouts: payouts, client: client, turns: turns,
 		attempts: newAttempts(pool, provider.Stripe, breaker, client != nil, log),
-		writer:   &writer{pool: pool, requests: provider.NewRequests()},
+		writer:   &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
 	}
 }
 
@@ -120,8 +120,8 @@ func needs(p payout.Payout, activity string) bool {
 	switch activity {
 	case workflows.ActivityCheckDestination: // again, when the transfer has to wait
 		return nextMove(p).Do == activity || nextMove(p).Do == workflows.ActivitySendTransfer
-	case workflows.ActivityReadPayout: // it may have come back since it was paid
-		return nextMove(p).Do == activity || p.State == payout.Paid && p.Ending == ""
+	case workflows.ActivityReadPayout: // it may have come back since it was paid, or gone on since it is held
+		return nextMove(p).Do == activity || p.State == payout.Paid && p.Ending == "" || p.State == payout.Held
 	}
 	return nextMove(p).Do == activity
 }
@@ -359,12 +359,12 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 			return instead{}, err
 		}
 		if !sent {
-			if fresh, err := s.freshlyChecked(ctx, p); err != nil || !fresh {
-				return instead{do: workflows.ActivityCheckDestination}, err
+			if p.CheckedAt == nil || time.Since(*p.CheckedAt) > freshCheck {
+				return instead{do: workflows.ActivityCheckDestination}, nil
 			}
-		}
-		if stopped, other, err := s.hindered(ctx, p, what); err != nil || stopped {
-			return other, err
+			if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
+				return other, err
+			}
 		}
 		err = s.writer.do(ctx, what)
 		if errors.Is(err, errUncovered) {
@@ -375,12 +375,6 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 		}
 		return instead{}, err
 	})
-}
-
-// freshlyChecked says that the destination was looked at a moment ago, by the clock by which that was recorded.
-func (s *StripePayouts) freshlyChecked(ctx context.Context, p payout.Payout) (bool, error) {
-	now, err := payout.DatabaseTime(ctx, s.pool)
-	return err == nil && p.CheckedAt != nil && now.Sub(*p.CheckedAt) <= freshCheck, err
 }
 
 // cannotTransfer ends a payout whose transfer was refused. For want of our own funds it waits for them first.
@@ -515,18 +509,13 @@ func (s *StripePayouts) sent(ctx context.Context, db postgres.DB, what write) (b
 	return request.FirstSentAt != nil, err
 }
 
-// hindered says that nothing is to be sent at present. Nothing is sent again either, since that may be what
-// moves the money: it is looked for.
-func (s *StripePayouts) hindered(ctx context.Context, p payout.Payout, what write) (stopped bool, other instead, err error) {
+// hindered says that nothing new is to be sent at present.
+func (s *StripePayouts) hindered(ctx context.Context, p payout.Payout) (instead, error) {
 	hindrance, err := payout.MaySend(ctx, s.pool, p.ID)
 	if err != nil || hindrance == "" {
-		return false, instead{}, err
+		return instead{}, err
 	}
-	found, err := s.writer.seek(ctx, what)
-	if err != nil || found {
-		return true, instead{}, err
-	}
-	return true, instead{after: hindranceWait}, nil
+	return instead{after: hindranceWait}, nil
 }
 
 // SendPayout pays out from the connected account, once what was transferred is available there.
@@ -535,9 +524,6 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 		what := s.payOut(p)
 		if done, err := s.takeOver(ctx, p, what); err != nil || done {
 			return instead{}, err
-		}
-		if stopped, other, err := s.hindered(ctx, p, what); err != nil || stopped {
-			return other, err
 		}
 		sent, err := s.sent(ctx, s.pool, what)
 		if err != nil {
@@ -562,6 +548,9 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 
 // readyToPayOut says whether nothing speaks against paying out now, or what is to be done instead.
 func (s *StripePayouts) readyToPayOut(ctx context.Context, p payout.Payout) (ready bool, other instead, err error) {
+	if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
+		return false, other, err
+	}
 	covered, err := s.covered(ctx, p)
 	failure, refused := refusalOf(err)
 	switch {
@@ -593,11 +582,7 @@ func (s *StripePayouts) covered(ctx context.Context, p payout.Payout) (bool, err
 
 // lacks waits for what was transferred to become available, and takes it back when it does not.
 func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout) (instead, error) {
-	now, err := payout.DatabaseTime(ctx, s.pool)
-	if err != nil {
-		return instead{}, err
-	}
-	if p.MovedAt == nil || now.Sub(*p.MovedAt) < fundsPatience {
+	if p.MovedAt == nil || time.Since(*p.MovedAt) < fundsPatience {
 		return instead{after: fundsWait}, nil
 	}
 	// It may lack what was paid out already, if a restored backup knows nothing of that.
@@ -687,6 +672,9 @@ func same(p payout.Payout, at stripe.Payout) bool {
 // ReadPayout looks how a payout on its way, or one that arrived, is. Webhooks are hints to do so.
 func (s *StripePayouts) ReadPayout(ctx context.Context, in workflows.PayoutStepInput) (workflows.PayoutMove, error) {
 	return s.move(ctx, in, workflows.ActivityReadPayout, func(ctx context.Context, p payout.Payout) (instead, error) {
+		if p.State == payout.Held {
+			return s.readHeld(ctx, p)
+		}
 		at, err := s.client.GetPayout(ctx, p.StripeAccountID, p.ProviderPayoutID)
 		if failure, ok := refusalOf(err); ok { // the account is connected to us no more
 			return instead{}, s.unreadable(ctx, p, failure)
@@ -716,7 +704,7 @@ func (s *StripePayouts) unreadable(ctx context.Context, p payout.Payout, failure
 	if p.State == payout.Paid {
 		return payout.MarkChecked(ctx, s.pool, p.ID)
 	}
-	return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, "payout_unreadable: "+failure.Code) })
+	return s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, prefixUnreadable+failure.Code) })
 }
 
 // ended says that Stripe's payout did not arrive, or came back.
@@ -758,7 +746,7 @@ func (s *StripePayouts) ReverseTransfer(ctx context.Context, in workflows.Payout
 		}
 		err := s.writer.do(ctx, what)
 		if failure, refused := refusalOf(err); refused { // the account has spent it, or is closed
-			return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, "reversal_refused: "+failure.Code) })
+			return instead{}, s.inTx(ctx, func(tx pgx.Tx) error { return s.payouts.Hold(ctx, tx, p.ID, prefixNotReversed+failure.Code) })
 		}
 		return instead{}, err
 	})

@@ -274,6 +274,13 @@ type PayoutInput struct {
 	PayoutID string `json:"payout_id"`
 }
 
+// PayoutPlanInput asks how a payout stands.
+type PayoutPlanInput struct {
+	PayoutID string `json:"payout_id"`
+	// Heard says that there is news of it: the provider's, or that nobody has looked for long.
+	Heard bool `json:"heard,omitempty"`
+}
+
 // DecisionInput is a person's decision on a payout. Why is kept in Postgres.
 type DecisionInput struct {
 	Actor string `json:"actor"` // the name of the key
@@ -340,6 +347,8 @@ type SearchResult struct {
 	Searched int `json:"searched"` // movements
 	Whole    int `json:"whole"`    // paid payouts that seem to have come back, and are looked at
 	Parts    int `json:"parts"`    // parts of some that were taken back
+	// Found are the batches at PayPal that have payouts of ours, and that none of ours was known to be.
+	Found int `json:"found,omitempty"`
 }
 
 // PayoutWakeInput names the payouts that are told that a stop was lifted, and why they are.

@@ -80,11 +80,11 @@ func (p *payingOut) news() bool { return p.events.Len() > 0 || p.decided }
 
 // plan asks Postgres how the payout stands, and takes it up there: at once, if there is news of it.
 func (p *payingOut) plan(ctx workflow.Context) error {
-	news := p.news()
+	news, heard := p.news(), p.events.Len() > 0
 	drain(p.events)
 	p.decided = false
 	steps, err := p.lot.readPlan(func() ([]PlannedStep, error) {
-		plan, err := call[PayoutPlan](onPostgres(ctx, "how "+p.in.PayoutID+" stands"), ActivityPlanPayout, p.in)
+		plan, err := call[PayoutPlan](onPostgres(ctx, "how "+p.in.PayoutID+" stands"), ActivityPlanPayout, PayoutPlanInput{PayoutID: p.in.PayoutID, Heard: heard})
 		p.lot.customerID = plan.PayeeID // who is paid is a customer
 		if p.next, p.state = plan.Next, plan.Next.State; news {
 			p.next.At = nil

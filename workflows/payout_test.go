@@ -38,7 +38,7 @@ func setupPayout(t *testing.T) *payoutWorld {
 	t.Helper()
 	first := workflows.PayoutMove{State: payout.Planned, Do: checkDestination}
 	w := &payoutWorld{moving: setupMoving[workflows.PayoutMove, workflows.PayoutDecisionInput](t, first)}
-	w.register(planPayout, func(_ context.Context, in workflows.PayoutInput) (workflows.PayoutPlan, error) {
+	w.register(planPayout, func(_ context.Context, in workflows.PayoutPlanInput) (workflows.PayoutPlan, error) {
 		plan := workflows.PayoutPlan{Next: w.next}
 		if w.looksAgain {
 			plan.Next.Do = readPayout

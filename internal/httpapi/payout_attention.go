@@ -24,6 +24,9 @@ func heldPayouts(ctx context.Context, db postgres.DB, after attention.Cursor, li
 			PayoutID: h.ID, Provider: string(h.Method.Rail()), LastError: h.Reason,
 			Detail: "What became of this payout is not known. Look for it at the provider, and resolve it as paid or failed.",
 		}
+		if h.Finding != "" {
+			items[i].Detail += " Stripe was last found to have: " + h.Finding + "."
+		}
 		if h.BatchID != "" {
 			items[i].WorkflowID = workflows.PayPalBatchID(h.BatchID)
 		}

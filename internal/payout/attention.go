@@ -19,13 +19,15 @@ type HeldPayout struct {
 	Method  Method
 	Reason  string
 	BatchID string // of one by PayPal, with whose batch it is decided
+	Finding string // what Stripe was last found to have of it; empty when nobody has looked since
 	Since   time.Time
 }
 
 // ListHeld lists the payouts that are held, oldest first and then by id: from the moment on, and at
 // that very moment those behind the id.
 func ListHeld(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]HeldPayout, error) {
-	rows, err := db.Query(ctx, `SELECT id, payee_id, method, reason, coalesce(batch_id, '') AS batch_id, state_since AS since FROM payouts
+	rows, err := db.Query(ctx, `SELECT id, payee_id, method, reason, coalesce(batch_id, '') AS batch_id,
+			coalesce(`+newestFinding+`, '') AS finding, state_since AS since FROM payouts p
 		WHERE state = 'held' AND (state_since, id COLLATE "C") > ($1, $2)
 		ORDER BY state_since, id COLLATE "C" LIMIT $3`, since, id, limit)
 	return collect[HeldPayout](rows, err, "payouts that are held")

@@ -117,10 +117,9 @@ func (s *Store) measureRest(ctx context.Context, m *Measured) error {
 			(SELECT count(*) FROM operator_actions WHERE action = $1 AND at > now() - interval '1 day'),
 			(SELECT count(*) FROM paypal_reversals WHERE found_at > now() - interval '1 day'),
 			(SELECT count(*) FROM (`+paidTwice+`) AS twice WHERE since > now() - interval '1 day'),
-			-- What waits for its run is seen with the run; of what is held at Stripe there is nothing to look up before a person decides.
+			-- What waits for its run is seen with the run.
 			(SELECT coalesce(max(now() - greatest(p.state_since, p.checked_at, b.checked_at)), '0') FROM payouts p LEFT JOIN paypal_batches b ON b.id = p.batch_id
-				WHERE p.state IN ('sending', 'in_transit', 'unclaimed') OR p.state = 'planned' AND p.handed_at IS NOT NULL
-					OR p.state = 'held' AND b.id IS NOT NULL)`, resolvedByForce).
+				WHERE p.state IN ('sending', 'in_transit', 'unclaimed', 'held') OR p.state = 'planned' AND p.handed_at IS NOT NULL)`, resolvedByForce).
 		Scan(&m.At, &m.Enabled, &m.LastRun, &m.Forced, &m.PartReversed, &m.PaidTwice, &m.Unlooked)
 	if err != nil {
 		return fmt.Errorf("read the payouts' switch, the newest run and what wants a look: %w", err)

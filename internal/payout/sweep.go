@@ -20,14 +20,15 @@ type Unseen struct {
 // there because nothing was heard of them for longer than it should take: of one that is being sent, or
 // was to be, for an hour; of one on its way, since its day of arrival or for three days, or when its
 // money is to be taken back; and daily of one that was paid less than ten days ago, since a bank may
-// still return it. Whatever it waits for, none of these stays unlooked-at for longer than the policy has it.
+// still return it, and of one that is held, since what Stripe has of it may be another thing. Whatever it waits for, none of these stays unlooked-at for longer than the policy has it.
 func (s *Store) ListUnseen(ctx context.Context, after string, limit int) ([]Unseen, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, state FROM payouts WHERE method <> 'paypal' AND id > $1 AND (
 			state = 'planned' AND handed_at < now() - interval '1 hour'
 			OR state = 'sending' AND state_since < now() - interval '1 hour'
 			OR state = 'in_transit' AND greatest(checked_at, state_since) < now() - interval '6 hours'
 				AND (ending IS NOT NULL OR arrival_date < (now() AT TIME ZONE 'UTC')::date OR state_since < now() - interval '3 days')
-			OR state = 'in_transit' AND greatest(checked_at, state_since) < now() - $3::interval
+			OR state IN ('in_transit', 'held') AND greatest(checked_at, state_since) < now() - $3::interval
+			OR state = 'held' AND greatest(checked_at, state_since) < now() - interval '1 day'
 			OR state = 'paid' AND (ending IS NOT NULL OR state_since > now() - interval '10 days')
 				AND greatest(checked_at, state_since) < now() - interval '1 day')
 		ORDER BY id LIMIT $2`, after, limit, s.policy.LookWithin)

@@ -54,7 +54,9 @@ func TestTheSweepFindsWhatNothingWasHeardOf(t *testing.T) {
 		"paid, and looked at yesterday":     {state: payout.Paid, since: 5 * day, arrival: -1, checked: 25 * hour, unseen: true},
 		"paid ten days ago":                 {state: payout.Paid, since: 10*day + hour, arrival: -1, checked: 2 * day},
 		"came back, and not yet taken back": {state: payout.Paid, since: 20 * day, arrival: -1, checked: 25 * hour, ending: payout.Returned, unseen: true},
-		"held for a person":                 {state: payout.Held, since: 20 * day},
+		"held today":                        {state: payout.Held, since: 23 * hour},
+		"held, and looked at today":         {state: payout.Held, since: 20 * day, checked: 23 * hour},
+		"held, and looked at yesterday":     {state: payout.Held, since: 20 * day, checked: 25 * hour, unseen: true},
 		"ended":                             {state: payout.Canceled, since: 20 * day},
 	}
 	payees, payeeOf := make([]string, 0, len(cases)), map[string]string{}
