@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,7 +24,7 @@ func WriteMoney(
 	send func(context.Context, provider.Request) (string, error),
 	find func(context.Context, provider.Request) (string, bool, error),
 ) error {
-	w := &writer{pool: pool, requests: provider.NewRequests(), now: time.Now}
+	w := &writer{pool: pool, requests: provider.NewRequests()}
 	return w.do(ctx, write{
 		operation: operation, params: params, money: true, send: send, find: find,
 		record: func(context.Context, pgx.Tx, provider.Request, string) error { return nil },

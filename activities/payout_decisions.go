@@ -163,7 +163,11 @@ func (s *StripePayouts) firstTransfersOf(ctx context.Context, p payout.Payout) (
 // all the same; what came back is counted.
 func (s *StripePayouts) proveFailed(ctx context.Context, p payout.Payout, r *payout.Resolution) error {
 	r.Received = money.Zero(p.Net.Currency)
-	what, err := s.unknownSince(ctx, s.pool, p.ID, time.Now().Add(-settling))
+	now, err := payout.DatabaseTime(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	what, err := s.unknownSince(ctx, s.pool, p.ID, now.Add(-settling))
 	switch {
 	case err != nil:
 		return err

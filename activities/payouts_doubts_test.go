@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
 )
@@ -153,9 +154,13 @@ func TestARunThatIsPlannedAgainDaysLaterPaysNothingAgain(t *testing.T) {
 func TestWhatIsPlannedAfterARestoreIsNotReleasedWhenItWasPaid(t *testing.T) {
 	t.Parallel()
 	for name, obstacle := range map[string]func(payoutBundle, *testing.T){
-		"a refund":            func(b payoutBundle, t *testing.T) { b.earn(t, "r_1", payout.Refund, 1) },
-		"another bank":        func(b payoutBundle, t *testing.T) { b.change(t, func(a *simulator.Account) { a.ExternalAccounts[0].ID = "ba_2" }) },
-		"an account disabled": func(b payoutBundle, t *testing.T) { b.change(t, func(a *simulator.Account) { a.TransfersDisabled = true }) },
+		"a refund": func(b payoutBundle, t *testing.T) { b.earn(t, "r_1", payout.Refund, 1) },
+		"another bank": func(b payoutBundle, t *testing.T) {
+			b.change(t, func(a *simulator.Account) { a.ExternalAccounts[0].ID = "ba_2" })
+		},
+		"an account disabled": func(b payoutBundle, t *testing.T) {
+			b.change(t, func(a *simulator.Account) { a.TransfersDisabled = true })
+		},
 	} {
 		for _, lost := range []string{workflows.ActivityCheckDestination, workflows.ActivitySendTransfer} {
 			t.Run(name+"/"+lost, func(t *testing.T) {
@@ -180,4 +185,100 @@ func TestWhatIsPlannedAfterARestoreIsNotReleasedWhenItWasPaid(t *testing.T) {
 			})
 		}
 	}
+}
+
+// With the switch off nothing is sent again either, since that may be what moves the money. What was done
+// is found, and the rest goes when the switch is on.
+func TestTheKillSwitchStopsWhatMayHaveBeenSent(t *testing.T) {
+	t.Parallel()
+	for activity, sent := range map[string]string{
+		workflows.ActivitySendTransfer: "0 transfers, 0 payouts, 0 reversals",
+		workflows.ActivitySendPayout:   "1 transfers, 0 payouts, 0 reversals",
+	} {
+		t.Run(activity, func(t *testing.T) {
+			t.Parallel()
+			b := setupPayouts(t)
+			b.standard(t)
+			b.until(t, first, activity)
+			require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.ServerError, Method: "POST"}))
+			_, err := b.take(t, first, activity)
+			require.Error(t, err)
+			require.NoError(t, b.store.SetSwitch(t.Context(), false, "ops", "an outage"))
+			require.NoError(t, b.simulator.ClearFaults())
+
+			waits := b.drive(t, first)
+
+			require.Equal(t, activity, waits.Do)
+			require.NotNil(t, waits.At)
+			require.Equal(t, sent, b.sent())
+			require.NoError(t, b.store.SetSwitch(t.Context(), true, "ops", "it is over"))
+			b.drive(t, first)
+			require.Equal(t, payout.InTransit, b.now(t, first).State)
+			require.Equal(t, "1 transfers, 1 payouts, 0 reversals", b.sent())
+			b.sound(t)
+		})
+	}
+}
+
+// databaseClock sets the clock of the test's Postgres, as one that is wrong.
+func (b payoutBundle) databaseClock(t *testing.T, off string) {
+	t.Helper()
+	for _, name := range []string{"now", "statement_timestamp", "clock_timestamp"} {
+		b.exec(t, `CREATE FUNCTION public.`+name+`() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT pg_catalog.`+name+`() + interval '`+off+`' $$`)
+	}
+	b.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$`)
+	b.pool.Reset()
+}
+
+// Waits are counted by one clock: a worker whose own is before Postgres's does not take what was just sent
+// for absent, nor what was just looked at for old.
+func TestAWorkersClockProvesNothing(t *testing.T) {
+	t.Parallel()
+	b := setupPayouts(t)
+	b.databaseClock(t, "-11 minutes")
+	b.standard(t)
+	b.until(t, first, workflows.ActivitySendTransfer)
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Stored500, Method: "POST", Times: 1}))
+	for range 5 {
+		_, err := b.take(t, first, workflows.ActivitySendTransfer)
+		requireFailure(t, err, provider.OutcomeUnknown, true)
+	}
+	require.Equal(t, 1, b.epoch(t, "transfer"))
+
+	b.insist(t, workflows.ActivitySendTransfer)
+	b.drive(t, first)
+
+	require.Equal(t, "1 transfers, 1 payouts, 0 reversals", b.sent())
+	b.sound(t)
+}
+
+// A person's word is held to the same clock.
+func TestAHeldPayoutIsNotResolvedAsFailedByAWorkersClock(t *testing.T) {
+	t.Parallel()
+	b := setupDecisions(t)
+	b.databaseClock(t, "-11 minutes")
+	b.standard(t)
+	b.until(t, first, workflows.ActivitySendTransfer)
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.ServerError, Method: "POST"}))
+	_, err := b.take(t, first, workflows.ActivitySendTransfer)
+	require.Error(t, err)
+	require.NoError(t, b.simulator.ClearFaults())
+	b.hold(t)
+
+	requireRefused(t, b.resolveFailed(false), "less than ten minutes ago")
+}
+
+// What was transferred is waited for as long as it is to be, whatever the worker's clock says.
+func TestFundsAreNotTakenBackEarlyByAWorkersClock(t *testing.T) {
+	t.Parallel()
+	b := setupPayouts(t)
+	b.databaseClock(t, "-11 minutes")
+	b.standard(t)
+	b.until(t, first, workflows.ActivitySendPayout)
+	require.NoError(t, b.simulator.Stripe().SetAccountBalance(connected, "usd", 9_999))
+
+	waits := b.must(t, first, workflows.ActivitySendPayout)
+
+	require.Equal(t, workflows.ActivitySendPayout, waits.Do)
+	require.NotNil(t, waits.At)
 }

@@ -69,7 +69,7 @@ func NewStripePayouts(
 	return &StripePayouts{
 		pool: pool, payouts: payouts, client: client, turns: turns,
 		attempts: newAttempts(pool, provider.Stripe, breaker, client != nil, log),
-		writer:   &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
+		writer:   &writer{pool: pool, requests: provider.NewRequests()},
 	}
 }
 
@@ -359,12 +359,12 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 			return instead{}, err
 		}
 		if !sent {
-			if p.CheckedAt == nil || time.Since(*p.CheckedAt) > freshCheck {
-				return instead{do: workflows.ActivityCheckDestination}, nil
+			if fresh, err := s.freshlyChecked(ctx, p); err != nil || !fresh {
+				return instead{do: workflows.ActivityCheckDestination}, err
 			}
-			if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
-				return other, err
-			}
+		}
+		if stopped, other, err := s.hindered(ctx, p, what); err != nil || stopped {
+			return other, err
 		}
 		err = s.writer.do(ctx, what)
 		if errors.Is(err, errUncovered) {
@@ -375,6 +375,12 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 		}
 		return instead{}, err
 	})
+}
+
+// freshlyChecked says that the destination was looked at a moment ago, by the clock by which that was recorded.
+func (s *StripePayouts) freshlyChecked(ctx context.Context, p payout.Payout) (bool, error) {
+	now, err := payout.DatabaseTime(ctx, s.pool)
+	return err == nil && p.CheckedAt != nil && now.Sub(*p.CheckedAt) <= freshCheck, err
 }
 
 // cannotTransfer ends a payout whose transfer was refused. For want of our own funds it waits for them first.
@@ -509,13 +515,18 @@ func (s *StripePayouts) sent(ctx context.Context, db postgres.DB, what write) (b
 	return request.FirstSentAt != nil, err
 }
 
-// hindered says that nothing new is to be sent at present.
-func (s *StripePayouts) hindered(ctx context.Context, p payout.Payout) (instead, error) {
+// hindered says that nothing is to be sent at present. Nothing is sent again either, since that may be what
+// moves the money: it is looked for.
+func (s *StripePayouts) hindered(ctx context.Context, p payout.Payout, what write) (stopped bool, other instead, err error) {
 	hindrance, err := payout.MaySend(ctx, s.pool, p.ID)
 	if err != nil || hindrance == "" {
-		return instead{}, err
+		return false, instead{}, err
 	}
-	return instead{after: hindranceWait}, nil
+	found, err := s.writer.seek(ctx, what)
+	if err != nil || found {
+		return true, instead{}, err
+	}
+	return true, instead{after: hindranceWait}, nil
 }
 
 // SendPayout pays out from the connected account, once what was transferred is available there.
@@ -524,6 +535,9 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 		what := s.payOut(p)
 		if done, err := s.takeOver(ctx, p, what); err != nil || done {
 			return instead{}, err
+		}
+		if stopped, other, err := s.hindered(ctx, p, what); err != nil || stopped {
+			return other, err
 		}
 		sent, err := s.sent(ctx, s.pool, what)
 		if err != nil {
@@ -548,9 +562,6 @@ func (s *StripePayouts) SendPayout(ctx context.Context, in workflows.PayoutStepI
 
 // readyToPayOut says whether nothing speaks against paying out now, or what is to be done instead.
 func (s *StripePayouts) readyToPayOut(ctx context.Context, p payout.Payout) (ready bool, other instead, err error) {
-	if other, err := s.hindered(ctx, p); err != nil || other != (instead{}) {
-		return false, other, err
-	}
 	covered, err := s.covered(ctx, p)
 	failure, refused := refusalOf(err)
 	switch {
@@ -582,7 +593,11 @@ func (s *StripePayouts) covered(ctx context.Context, p payout.Payout) (bool, err
 
 // lacks waits for what was transferred to become available, and takes it back when it does not.
 func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout) (instead, error) {
-	if p.MovedAt == nil || time.Since(*p.MovedAt) < fundsPatience {
+	now, err := payout.DatabaseTime(ctx, s.pool)
+	if err != nil {
+		return instead{}, err
+	}
+	if p.MovedAt == nil || now.Sub(*p.MovedAt) < fundsPatience {
 		return instead{after: fundsWait}, nil
 	}
 	// It may lack what was paid out already, if a restored backup knows nothing of that.

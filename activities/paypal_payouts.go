@@ -49,7 +49,7 @@ func NewPayPalPayouts(
 	return &PayPalPayouts{
 		pool: pool, payouts: payouts, client: client, turns: turns,
 		attempts: newAttempts(pool, provider.PayPal, breaker, client != nil, log),
-		writer:   &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
+		writer:   &writer{pool: pool, requests: provider.NewRequests()},
 	}
 }
 

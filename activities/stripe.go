@@ -42,7 +42,7 @@ func NewStripe(
 		subscriptions: subscriptions,
 		client:        client,
 		attempts:      attempts,
-		writer:        &writer{pool: pool, requests: provider.NewRequests(), now: time.Now},
+		writer:        &writer{pool: pool, requests: provider.NewRequests()},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 )
@@ -55,8 +56,11 @@ type write struct {
 type writer struct {
 	pool     *pgxpool.Pool
 	requests *provider.Requests
-	now      func() time.Time
 }
+
+// now is the time by the clock by which sendings and look-ups are recorded, which is not this machine's: a
+// difference of minutes between the two would prove an absence that is none.
+func (w *writer) now(ctx context.Context) (time.Time, error) { return payout.DatabaseTime(ctx, w.pool) }
 
 // Codes of failures that come from here.
 const (
@@ -73,13 +77,17 @@ const settling = 10 * time.Minute
 
 func (w *writer) do(ctx context.Context, what write) error {
 	request, err := w.requests.Freeze(ctx, w.pool, what.operation, what.params)
+	if err != nil {
+		return err
+	}
+	now, err := w.now(ctx)
 	switch {
 	case err != nil:
 		return err
 	case request.Outcome == provider.OutcomeSucceeded:
 		return w.settle(ctx, what, request, request.ObjectID)
-	case request.Replayed || what.expired(request, w.now()) || what.mayExist && request.Epoch == 1 && request.FirstSentAt == nil:
-		return w.lookUp(ctx, what, request)
+	case request.Replayed || what.expired(request, now) || what.mayExist && request.Epoch == 1 && request.FirstSentAt == nil:
+		return w.lookUp(ctx, what, request, now)
 	}
 	if err := w.markSent(ctx, what, request); err != nil {
 		return err
@@ -200,9 +208,8 @@ func as(class provider.Class, failure *provider.Failure) error {
 	return &other
 }
 
-// lookUp finds out what became of a request whose key can tell no more.
-func (w *writer) lookUp(ctx context.Context, what write, request provider.Request) error {
-	looked := w.now()
+// lookUp finds out what became of a request whose key can tell no more. It looks at the moment given, or later.
+func (w *writer) lookUp(ctx context.Context, what write, request provider.Request, looked time.Time) error {
 	objectID, found, err := what.find(ctx, request)
 	failure, failed := errors.AsType[*provider.Failure](err)
 	switch {

@@ -114,10 +114,7 @@ func playChangedProfile(t *testing.T, b bundle) string {
 	email := "right@example.com"
 	_, err := b.customers.Change(t.Context(), "u_1", customer.Change{Email: &email}, func(version int) outbox.Message { return workflows.ChangeProfile("u_1", version) })
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		backlog, err := outbox.Measure(t.Context(), b.pool)
-		return err == nil && backlog.Depth == 0
-	}, 2*time.Minute, 50*time.Millisecond, "the change is not handed over")
+	b.awaitHandedOver(t)
 	b.say(t, "u_1", workflows.UpdateRetry)
 	workflowID := b.finish(t, "u_1")
 	require.Equal(t, email, b.simulator.Stripe().Customers()[0].Email)
@@ -152,6 +149,15 @@ func playGateDay(t *testing.T, b bundle) string {
 	b.finish(t, "u_1")
 	b.awaitState(t, provider.StateUp)
 	return workflows.GateID(provider.Stripe)
+}
+
+// awaitHandedOver waits until Temporal has every message.
+func (b bundle) awaitHandedOver(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		backlog, err := outbox.Measure(t.Context(), b.pool)
+		return err == nil && backlog.Depth == 0
+	}, 2*time.Minute, 20*time.Millisecond, "what is in the outbox is not handed over")
 }
 
 func (b bundle) awaitState(t *testing.T, want provider.State) {

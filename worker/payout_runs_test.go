@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -266,15 +265,38 @@ func playLauncherAgain(t *testing.T, b bundle) string {
 	workflowID := b.launched(t, schedule, 1)
 	require.NoError(t, b.decideRun(t, workflows.UpdateApprove))
 	b.runOver(t, today())
+	run := b.runID(t, workflows.PayoutRunID(today()))
 	require.NoError(t, schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{}))
 	b.launched(t, schedule, 2)
-	runs, err := b.temporal.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
-		Query: fmt.Sprintf("WorkflowId = '%s'", workflows.PayoutRunID(today())),
-	})
-	require.NoError(t, err)
-	require.Equal(t, int64(1), runs.GetCount())
+	require.Equal(t, run, b.runID(t, workflows.PayoutRunID(today())), "there is one run")
 	b.requirePaid(t, 2)
 	return workflowID
+}
+
+// runID is that of a workflow's newest run.
+func (b bundle) runID(t *testing.T, workflowID string) string {
+	t.Helper()
+	described, err := b.temporal.DescribeWorkflowExecution(t.Context(), workflowID, "")
+	require.NoError(t, err)
+	return described.GetWorkflowExecutionInfo().GetExecution().GetRunId()
+}
+
+// awaitEvent waits until the history of a workflow's newest run has an event.
+func (b bundle) awaitEvent(t *testing.T, workflowID string, want enums.EventType) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		events := b.temporal.GetWorkflowHistory(t.Context(), workflowID, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil { // it has not begun
+				return false
+			}
+			if event.GetEventType() == want {
+				return true
+			}
+		}
+		return false
+	}, 2*time.Minute, 50*time.Millisecond, "there is no %s in %s", want, workflowID)
 }
 
 // checkOver waits until the look at a payee's account has ended.
@@ -311,12 +333,14 @@ func playAccountCheckOutage(t *testing.T, b bundle) string {
 // playAccountCheckAgain is one during which Stripe tells that the account has changed.
 func playAccountCheckAgain(t *testing.T, b bundle) string {
 	t.Helper()
-	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Latency, PathPrefix: "/v1/balance", DelayMS: 1500}))
+	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Hang, PathPrefix: "/v1/balance"}))
 	account := b.payee(t, "u_1")
 	require.Eventually(t, func() bool { return len(b.simulator.Calls().To(http.MethodGet, "/v1/balance")) > 0 }, time.Minute, 10*time.Millisecond)
 	_, err := b.simulator.Stripe().SetAccount(account.ID, func(a *simulator.Account) { a.PayoutsDisabled = true })
 	require.NoError(t, err)
 	b.handOver(t, workflows.CheckAccount("u_1", "event/evt_1"))
+	b.awaitHandedOver(t)
+	require.NoError(t, b.simulator.ClearFaults())
 	b.awaitCount(t, 1, `SELECT count(*) FROM payee_accounts WHERE NOT payouts_enabled`)
 	return b.checkOver(t)
 }
@@ -387,7 +411,7 @@ func playPayoutWake(t *testing.T, b bundle) string {
 	_, err := b.pool.Exec(t.Context(), `UPDATE payouts SET handed_at = now()`)
 	require.NoError(t, err)
 	b.handOver(t, workflows.StartPayout(id))
-	b.awaitCount(t, 1, `SELECT count(*) FROM payouts WHERE checked_at IS NOT NULL`) // and then found the switch off
+	b.awaitEvent(t, workflows.PayoutID(id), enums.EVENT_TYPE_TIMER_STARTED) // it has found the switch off, and waits
 	require.Empty(t, b.simulator.Stripe().Transfers())
 
 	require.NoError(t, b.payouts.SetSwitch(t.Context(), true, "ops", "all is well"))

@@ -100,7 +100,10 @@ func playPayoutStraight(t *testing.T, b bundle) string {
 func playPayoutOutage(t *testing.T, b bundle) string {
 	t.Helper()
 	id, _ := b.due(t)
-	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.ExecuteThenDrop, Method: http.MethodPost, PathPrefix: "/v1/transfers"}))
+	require.NoError(t, b.simulator.SetFaults(
+		simulator.Fault{Kind: simulator.ExecuteThenDrop, Method: http.MethodPost, PathPrefix: "/v1/transfers"},
+		simulator.Fault{Kind: simulator.BadGateway, PathPrefix: "/v1/transfers"}, // nor is it found before the outage
+	))
 	b.handOver(t, workflows.StartPayout(id))
 	require.Eventually(t, func() bool { return len(b.simulator.Stripe().Transfers()) == 1 }, time.Minute, 20*time.Millisecond)
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.BadGateway}))
@@ -225,14 +228,14 @@ func TestAPayoutWhoseWorkerIsKilledBetweenItsMoves(t *testing.T) {
 			b := setupOn(t, temporaltest.Start(t), []string{workflows.TaskQueue})
 			kill := b.startMortal(t, workflows.ProviderTaskQueue(provider.Stripe))
 			id, account := b.due(t)
-			calls := func() int { return len(b.simulator.Calls().To(method, path)) }
+			b.awaitCount(t, 1, `SELECT count(*) FROM payee_accounts`) // whose look at the account calls Stripe too
 			fault := simulator.Fault{Kind: simulator.Stall, Method: method, PathPrefix: path}
 			if method == http.MethodGet {
 				fault.Kind = simulator.Hang
 			}
 			require.NoError(t, b.simulator.SetFaults(fault))
 			b.handOver(t, workflows.StartPayout(id))
-			require.Eventually(t, func() bool { return calls() > 0 }, 2*time.Minute, 20*time.Millisecond)
+			require.Eventually(t, func() bool { return b.simulator.Faults()[0].Hits > 0 }, 2*time.Minute, 20*time.Millisecond)
 
 			kill()
 			require.NoError(t, b.simulator.ClearFaults())

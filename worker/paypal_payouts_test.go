@@ -178,23 +178,26 @@ func playBatchStopped(t *testing.T, b bundle) string {
 // awaitMade waits until a workflow has made a move.
 func (b bundle) awaitMade(t *testing.T, workflowID, move string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		scheduled := map[int64]string{}
-		events := b.temporal.GetWorkflowHistory(t.Context(), workflowID, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			event, err := events.Next()
-			if err != nil {
-				return false
-			}
-			if asked := event.GetActivityTaskScheduledEventAttributes(); asked != nil {
-				scheduled[event.GetEventId()] = asked.GetActivityType().GetName()
-			}
-			if scheduled[event.GetActivityTaskCompletedEventAttributes().GetScheduledEventId()] == move {
-				return true
-			}
+	require.Eventually(t, func() bool { return b.made(t.Context(), workflowID, move) > 0 }, time.Minute, 50*time.Millisecond, "%s is not made", move)
+}
+
+// made is how often the newest run of a workflow has made a move.
+func (b bundle) made(ctx context.Context, workflowID, move string) (n int) {
+	scheduled := map[int64]string{}
+	events := b.temporal.GetWorkflowHistory(ctx, workflowID, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil { // it has not begun
+			return n
 		}
-		return false
-	}, time.Minute, 50*time.Millisecond, "%s is not made", move)
+		if asked := event.GetActivityTaskScheduledEventAttributes(); asked != nil {
+			scheduled[event.GetEventId()] = asked.GetActivityType().GetName()
+		}
+		if scheduled[event.GetActivityTaskCompletedEventAttributes().GetScheduledEventId()] == move {
+			n++
+		}
+	}
+	return n
 }
 
 // playBatchHeld is a batch whose answer was lost and that PayPal does not find. A person has it adopted.
@@ -236,12 +239,11 @@ func playBatchContinued(t *testing.T, b bundle) string {
 	b.awaitMade(t, workflowID, workflows.ActivitySendPayPalBatch)
 	for asked := 0; !b.continued(t, workflowID); asked++ {
 		require.Less(t, asked, longHistory, "it does not continue as new")
+		run, before := b.runID(t, workflowID), b.made(t.Context(), workflowID, workflows.ActivitySendPayPalBatch)
 		b.heardOf(t, id, fmt.Sprintf("look-%d", asked))
 		require.Eventually(t, func() bool {
-			backlog := 0
-			err := b.pool.QueryRow(t.Context(), `SELECT count(*) FROM outbox WHERE delivered_at IS NULL`).Scan(&backlog)
-			return err == nil && backlog == 0
-		}, time.Minute, 20*time.Millisecond)
+			return b.made(t.Context(), workflowID, workflows.ActivitySendPayPalBatch) > before || b.runID(t, workflowID) != run
+		}, time.Minute, 20*time.Millisecond, "nobody looks")
 	}
 	require.NoError(t, b.payouts.SetSwitch(t.Context(), true, "ops", "test"))
 	b.heardOf(t, id, "switch")

@@ -31,7 +31,7 @@ func playSyncMarkedAgain(t *testing.T, b bundle) string {
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Stall, PathPrefix: stripeSubscriptions, Times: 1}))
 	b.mark(t, provider.Stripe, "u_1")
 	require.Eventually(t, func() bool {
-		return len(b.simulator.Calls().To(http.MethodGet, stripeSubscriptions)) == 1
+		return len(b.simulator.Calls().To(http.MethodGet, stripeSubscriptions)) > 0
 	}, 2*time.Minute, 10*time.Millisecond, "nobody reads")
 	b.mark(t, provider.Stripe, "u_1")
 	require.NoError(t, b.simulator.ClearFaults())

@@ -263,7 +263,7 @@ func TestAReadWhoseWorkerIsKilledIsMadeByAnother(t *testing.T) {
 	require.NoError(t, b.simulator.SetFaults(simulator.Fault{Kind: simulator.Hang, Method: http.MethodGet, PathPrefix: stripeSubscriptions}))
 	b.mark(t, provider.Stripe, "u_1")
 	require.Eventually(t, func() bool {
-		return len(b.simulator.Calls().To(http.MethodGet, stripeSubscriptions)) == 1
+		return len(b.simulator.Calls().To(http.MethodGet, stripeSubscriptions)) > 0
 	}, 2*time.Minute, 50*time.Millisecond, "nobody reads")
 
 	kill()
