@@ -236,7 +236,7 @@ func TestASearchWaitsForWhatIsToComeBack(t *testing.T) {
 	before := b.balance(t, payeeOf(0))
 	var paidBy string
 	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT transaction_id FROM paypal_batch_items`).Scan(&paidBy))
-	reversal := movement{id: "BACK", of: paidBy, status: "P", at: time.Now().Add(-40 * 24 * time.Hour)}
+	reversal := movement{id: "BACK", of: paidBy, status: "P", value: "25.00", at: time.Now().Add(-40 * 24 * time.Hour)}
 	*b.url = reporting(t, &reversal)
 	b.exec(t, `UPDATE paypal_search SET searched_until = now() - interval '50 days'`)
 	require.Zero(t, b.search(t).Parts)
@@ -261,7 +261,7 @@ func TestASearchGoesBackToABatchThatWasFoundLate(t *testing.T) {
 	before := b.balance(t, payeeOf(0))
 	var paidBy string
 	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT transaction_id FROM paypal_batch_items`).Scan(&paidBy))
-	*b.url = reporting(t, &movement{id: "BACK", of: paidBy, status: "S", at: time.Now().Add(-8 * 24 * time.Hour)})
+	*b.url = reporting(t, &movement{id: "BACK", of: paidBy, status: "S", value: "25.00", at: time.Now().Add(-8 * 24 * time.Hour)})
 
 	require.Equal(t, 1, b.search(t).Parts)
 
@@ -270,10 +270,45 @@ func TestASearchGoesBackToABatchThatWasFoundLate(t *testing.T) {
 	require.Equal(t, before+2_500, b.balance(t, payeeOf(0)))
 }
 
-// movement takes 25.00 USD of another one back.
+// That a payout came back whole is its item's to tell. When that does not, nothing is posted, and people see it.
+func TestAWholePayoutIsNotBackUntilItsItemSaysSo(t *testing.T) {
+	t.Parallel()
+	b := setupBatches(t)
+	batchID := b.batch(t, "ok-0@example.com")
+	b.send(t, batchID)
+	b.read(t, batchID)
+	var paidBy string
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT transaction_id FROM paypal_batch_items`).Scan(&paidBy))
+	payPal := *b.url
+	*b.url = reporting(t, &movement{id: "BACK", of: paidBy, status: "S", value: "98.00", at: time.Now()})
+	require.Equal(t, 1, b.search(t).Whole)
+	require.Equal(t, 1, b.search(t).Whole, "it is looked for until it is known")
+	*b.url = payPal
+
+	b.read(t, batchID)
+
+	b.paid(t, payoutOf(0))
+	shown := func() []payout.PartReversal {
+		t.Helper()
+		found, err := payout.ListPartReversals(t.Context(), b.pool, time.Time{}, "", 10)
+		require.NoError(t, err)
+		return found
+	}
+	require.Empty(t, shown(), "its item may yet tell")
+	b.exec(t, `UPDATE paypal_reversals SET found_at = found_at - interval '25 hours'`)
+	require.Len(t, shown(), 1)
+	require.True(t, shown()[0].Whole)
+	_, err := b.simulator.PayPal().ReversePayPalItem(b.now(t, payoutOf(0)).ProviderPayoutID, 0)
+	require.NoError(t, err)
+	b.read(t, batchID)
+	require.Equal(t, payout.Returned, b.now(t, payoutOf(0)).State)
+	require.Empty(t, shown())
+}
+
+// movement takes an amount of another one back.
 type movement struct {
-	id, of, status string
-	at             time.Time
+	id, of, status, value string
+	at                    time.Time
 }
 
 // reporting stands for a PayPal whose books hold the movement, and gives its address.
@@ -288,7 +323,7 @@ func reporting(t *testing.T, m *movement) string {
 		if query := r.URL.Query(); query.Get("start_date") <= at && at <= query.Get("end_date") {
 			found = fmt.Sprintf(`{"transaction_info":{"transaction_id":%q,"paypal_reference_id":%q,"paypal_reference_id_type":"TXN",
 				"transaction_event_code":"T1114","transaction_status":%q,"transaction_initiation_date":%q,
-				"transaction_amount":{"currency_code":"USD","value":"25.00"}}}`, m.id, m.of, m.status, at)
+				"transaction_amount":{"currency_code":"USD","value":%q}}}`, m.id, m.of, m.status, at, m.value)
 		}
 		_, _ = fmt.Fprintf(w, `{"total_items":1,"total_pages":1,"transaction_details":[%s]}`, found)
 	})

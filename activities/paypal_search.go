@@ -55,34 +55,37 @@ func (s *PayPalSearch) SearchPayPalTransactions(ctx context.Context) (result wor
 		if err != nil {
 			return err
 		}
-		until := now // up to when nothing can come any more, in whatever stretch
-		for length := searchWindow; from.Before(now); {
-			to := from.Add(length)
-			if to.After(now) {
-				to = now
-			}
-			found, err := s.search(ctx, from, to)
-			if failure, ok := errors.AsType[*provider.Failure](err); ok && failure.Code == paypal.CodeSearchTooLarge && length > leastWindow {
-				length /= 2
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if err := s.take(ctx, found, &result); err != nil {
-				return err
-			}
-			if found.until.Before(to) && found.until.Before(until) {
-				until = found.until
-			}
-			if err := payout.Searched(ctx, s.pool, earlier(until, to), to.Equal(now)); err != nil {
-				return err
-			}
-			from = to
-		}
-		return nil
+		return s.searchAll(ctx, from, now, &result)
 	})
 	return result, err
+}
+
+// searchAll searches a time in stretches as long as PayPal allows. Behind a movement that is still to come
+// nothing counts as searched, whatever later stretches have found.
+func (s *PayPalSearch) searchAll(ctx context.Context, from, now time.Time, result *workflows.SearchResult) error {
+	until := now
+	for length := searchWindow; from.Before(now); {
+		to := earlier(from.Add(length), now)
+		found, err := s.search(ctx, from, to)
+		if failure, ok := errors.AsType[*provider.Failure](err); ok && failure.Code == paypal.CodeSearchTooLarge && length > leastWindow {
+			length /= 2
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.take(ctx, found, result); err != nil {
+			return err
+		}
+		if found.until.Before(to) {
+			until = earlier(until, found.until)
+		}
+		if err := payout.Searched(ctx, s.pool, earlier(until, to), to.Equal(now)); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -176,14 +179,18 @@ func (s *PayPalSearch) take(ctx context.Context, found searched, result *workflo
 	return nil
 }
 
-// haveRead has the item of a payout read that came back whole. That of a blocked one need not tell.
+// haveRead has the item of a payout read that came back whole, again on every day on which it is found. That
+// of a blocked one need not tell; when that of a paid one does not, people see it.
 func (s *PayPalSearch) haveRead(ctx context.Context, r payout.Reversal) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if r.Blocked {
 			if err := s.payouts.ItemFundsBack(ctx, tx, r.BatchID, r.PayoutID); err != nil {
 				return err
 			}
+		} else if err := s.payouts.KeepWhole(ctx, tx, r); err != nil {
+			return err
 		}
-		return outbox.Add(ctx, tx, workflows.LookAtPayPalBatch(r.BatchID, "reversed/"+r.TransactionID))
+		cause := "reversed/" + r.TransactionID + "/" + time.Now().UTC().Format(time.DateOnly)
+		return outbox.Add(ctx, tx, workflows.LookAtPayPalBatch(r.BatchID, cause))
 	})
 }

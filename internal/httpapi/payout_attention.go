@@ -117,10 +117,19 @@ func partReversals(ctx context.Context, db postgres.DB, after attention.Cursor, 
 		items[i] = attention.Item{
 			Kind: attention.PartReversal, ID: p.ID, Since: p.Since, CustomerID: p.PayeeID, PayoutID: p.PayoutID,
 			Provider: string(payout.RailPayPal), Subject: p.ID,
-			Detail: fmt.Sprintf("PayPal took %s of this paid payout back, which is the payee's again and goes out with the next one. See at PayPal why; this is shown for two weeks.", p.Part()),
+			Detail: tookBack(p),
 		}
 	}
 	return items, nil
+}
+
+// tookBack says what a person can do about money that PayPal took back.
+func tookBack(p payout.PartReversal) string {
+	if p.Whole {
+		return fmt.Sprintf("PayPal took this paid payout back as a whole, %s, and its item does not say so: the payee has it neither there nor in their "+
+			"balance. See at PayPal what is true. If it came back, give it to them by an adjustment; this is shown for two weeks, or until the payout is returned.", p.Part())
+	}
+	return fmt.Sprintf("PayPal took %s of this paid payout back, which is the payee's again and goes out with the next one. See at PayPal why; this is shown for two weeks.", p.Part())
 }
 
 // paidTwice are the payouts that PayPal paid twice, or lately although their money had been released.

@@ -138,6 +138,25 @@ func TestAPartThatPayPalTookBackIsShownForAWhile(t *testing.T) {
 	require.Empty(t, b.attention(t, "payout_part_reversed"))
 }
 
+// The whole is its item's to tell. When that does not, people are told a day later.
+func TestAWholePayoutThatPayPalTookBackIsShownWhenItsItemDoesNotSaySo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	b.exec(t, `INSERT INTO paypal_reversals (transaction_id, payout_id, amount, currency) SELECT 'TX1', id, net, currency FROM payouts WHERE id = $1`, somePayout)
+	b.exec(t, `ALTER TABLE payouts DISABLE TRIGGER USER`)
+	b.exec(t, `UPDATE payouts SET state = 'paid', transfer_id = 'tr_1', provider_payout_id = 'ITEM1'`)
+	require.Empty(t, b.attention(t, "payout_part_reversed"))
+	b.exec(t, `UPDATE paypal_reversals SET found_at = now() - interval '25 hours'`)
+
+	items := b.attention(t, "payout_part_reversed")
+
+	require.Len(t, items, 1)
+	require.Contains(t, items[0]["detail"], "as a whole")
+	b.exec(t, `UPDATE payouts SET state = 'returned', released = true`)
+	require.Empty(t, b.attention(t, "payout_part_reversed"))
+}
+
 func TestWhatPayPalPaidBesideItsReleaseIsShownForAWhile(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

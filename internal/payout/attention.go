@@ -103,7 +103,8 @@ func ListLate(ctx context.Context, db postgres.DB, since time.Time, id string, l
 	return collect[LatePayout](rows, err, "payouts that are late")
 }
 
-// PartReversal is a part of a paid payout that PayPal took back.
+// PartReversal is a part of a paid payout that PayPal took back, or the whole of one whose item does not
+// say so.
 type PartReversal struct {
 	ID       string // of PayPal's transaction
 	PayoutID string
@@ -111,18 +112,26 @@ type PartReversal struct {
 	Amount   int64
 	Currency money.Currency
 	Since    time.Time
+	Whole    bool // of which nothing is posted
 }
 
 // Part is what was taken back.
 func (r PartReversal) Part() money.Amount { return money.New(r.Amount, r.Currency) }
 
-// ListPartReversals lists the parts that were found to be taken back in the last two weeks, oldest first
-// and then by id: from the moment on, and at that very moment those behind the id.
+// reversals are in SQL what PayPal took back and people are to see: parts, and the whole of what is still
+// paid here a day after its item was read again.
+const reversals = `SELECT transaction_id COLLATE "C" AS id, payout_id, payee_id, amount, currency, whole, since
+	FROM paypal_reversals r JOIN LATERAL (SELECT p.payee_id, p.state, r.currency <> p.currency OR r.amount >= p.net AS whole FROM payouts p
+			WHERE p.id = r.payout_id) p ON true
+		CROSS JOIN LATERAL (SELECT found_at + CASE WHEN whole THEN interval '1 day' ELSE '0' END AS since) s
+	WHERE NOT whole OR state = 'paid' AND since < now()`
+
+// ListPartReversals lists the parts, and the whole payouts whose items do not say so, that were found to be
+// taken back in the last two weeks, oldest first and then by id: from the moment on, and at that very moment
+// those behind the id.
 func ListPartReversals(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]PartReversal, error) {
-	rows, err := db.Query(ctx, `SELECT r.transaction_id AS id, r.payout_id, p.payee_id, r.amount, r.currency, r.found_at AS since
-		FROM paypal_reversals r JOIN payouts p ON p.id = r.payout_id
-		WHERE r.found_at > now() - interval '14 days' AND (r.found_at, r.transaction_id COLLATE "C") > ($1, $2)
-		ORDER BY r.found_at, r.transaction_id COLLATE "C" LIMIT $3`, since, id, limit)
+	rows, err := db.Query(ctx, `SELECT id, payout_id, payee_id, amount, currency, since, whole FROM (`+reversals+`) AS back
+		WHERE since > now() - interval '14 days' AND (since, id) > ($1, $2) ORDER BY since, id LIMIT $3`, since, id, limit)
 	return collect[PartReversal](rows, err, "parts of payouts that were taken back")
 }
 

@@ -115,7 +115,7 @@ func (s *Store) measureRuns(ctx context.Context, m *Measured) error {
 func (s *Store) measureRest(ctx context.Context, m *Measured) error {
 	err := s.pool.QueryRow(ctx, `SELECT now(), (SELECT enabled FROM payout_switch), (SELECT max(date) FROM payout_runs),
 			(SELECT count(*) FROM operator_actions WHERE action = $1 AND at > now() - interval '1 day'),
-			(SELECT count(*) FROM paypal_reversals WHERE found_at > now() - interval '1 day'),
+			(SELECT count(*) FROM (`+reversals+`) AS back WHERE since > now() - interval '1 day'),
 			(SELECT count(*) FROM (`+paidTwice+`) AS twice WHERE since > now() - interval '1 day'),
 			-- What waits for its run is seen with the run.
 			(SELECT coalesce(max(now() - greatest(p.state_since, p.checked_at, b.checked_at)), '0') FROM payouts p LEFT JOIN paypal_batches b ON b.id = p.batch_id

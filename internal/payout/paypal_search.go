@@ -114,21 +114,32 @@ func FindReversals(ctx context.Context, db postgres.DB, all []TakenBack) ([]Reve
 	return found, nil
 }
 
+// KeepWhole keeps that the whole of a paid payout came back, for people to see should its item not say so.
+func (s *Store) KeepWhole(ctx context.Context, tx pgx.Tx, r Reversal) error {
+	_, err := r.keep(ctx, tx)
+	return err
+}
+
+// keep stores a reversal, once for each movement, and tells whether it is new. What is stored refers to the
+// payout, which nobody may hold before its batch.
+func (r Reversal) keep(ctx context.Context, tx pgx.Tx) (isNew bool, err error) {
+	if _, err := lockMember(ctx, tx, r.PayoutID); err != nil {
+		return false, err
+	}
+	tag, err := tx.Exec(ctx, `INSERT INTO paypal_reversals (transaction_id, payout_id, amount, currency) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (transaction_id) DO NOTHING`, r.TransactionID, r.PayoutID, r.Amount.Minor, string(r.Amount.Currency))
+	if err != nil {
+		return false, fmt.Errorf("payout %s: keep that %s was taken back: %w", r.PayoutID, r.Amount, err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
 // TakePartBack records that PayPal took a part of a paid payout back, once for each movement, and has
 // people see it. It tells whether this is new.
 func (s *Store) TakePartBack(ctx context.Context, r Reversal) (isNew bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		// What is stored refers to the payout, which nobody may hold before its batch.
-		if _, err := lockMember(ctx, tx, r.PayoutID); err != nil {
+		if isNew, err = r.keep(ctx, tx); err != nil || !isNew {
 			return err
-		}
-		tag, err := tx.Exec(ctx, `INSERT INTO paypal_reversals (transaction_id, payout_id, amount, currency) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (transaction_id) DO NOTHING`, r.TransactionID, r.PayoutID, r.Amount.Minor, string(r.Amount.Currency))
-		if err != nil {
-			return fmt.Errorf("payout %s: keep that %s was taken back: %w", r.PayoutID, r.Amount, err)
-		}
-		if isNew = tag.RowsAffected() == 1; !isNew {
-			return nil
 		}
 		return s.PartlyReversed(ctx, tx, r.PayoutID, r.Amount, r.TransactionID)
 	})
