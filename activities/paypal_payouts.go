@@ -87,9 +87,10 @@ func (p *Payouts) PlanPayPalBatch(ctx context.Context, in workflows.PlanPayPalBa
 }
 
 // isAtPayPal says that there is, or may be, something at PayPal to look at: also of a batch that a person
-// has ended, when PayPal tells of it after all.
+// has ended, or that PayPal has refused, when PayPal tells of it after all.
 func isAtPayPal(b payout.Batch) bool {
-	return b.PayPalBatchID != "" || b.State == payout.BatchHeld || b.State == payout.BatchEnded && b.HintedID != ""
+	over := b.State == payout.BatchEnded || b.State == payout.BatchSplit
+	return b.PayPalBatchID != "" || b.State == payout.BatchHeld || over && b.HintedID != ""
 }
 
 // nextBatchMove is what is to be done with a batch as it stands. One that PayPal was found to have is

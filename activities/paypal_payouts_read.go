@@ -53,16 +53,21 @@ func (p *PayPalPayouts) ReadPayPalBatch(ctx context.Context, in workflows.PayPal
 	})
 }
 
-// lookFor looks whether PayPal has a batch that is held, or has ended, although that was not known.
+// lookFor looks whether PayPal has a batch that is held, or has ended, although that was not known. When it
+// was refused, its payouts may wait in others by now, or have ended.
 func (p *PayPalPayouts) lookFor(ctx context.Context, b payout.Batch) error {
-	if b.State != payout.BatchHeld && b.State != payout.BatchEnded {
+	if b.State != payout.BatchHeld && b.State != payout.BatchEnded && b.State != payout.BatchSplit {
 		return nil
 	}
 	items, err := payout.ListBatchItems(ctx, p.pool, b.ID)
 	if err != nil {
 		return err
 	}
-	_, err = p.writer.seek(ctx, p.sending(b, items))
+	found, err := p.writer.seek(ctx, p.sending(b, items))
+	if err != nil || found || b.State == payout.BatchHeld || b.HintedID == "" {
+		return err
+	}
+	_, err = p.takeOver(ctx, b.HintedID)
 	return err
 }
 

@@ -73,6 +73,12 @@ func (p *PayPalPayouts) freeze(ctx context.Context, b payout.Batch) (frozen payo
 	if b.State != payout.BatchOpen {
 		return b, "", nil
 	}
+	if hindrance, err = payout.BatchMaySend(ctx, p.pool, b.ID); err != nil || hindrance != "" {
+		return b, hindrance, err
+	}
+	if err := p.lookBefore(ctx, b); err != nil {
+		return b, "", err
+	}
 	err = p.inTx(ctx, func(tx pgx.Tx) error {
 		frozen, hindrance, err = p.payouts.FreezeBatch(ctx, tx, b.ID)
 		return err
@@ -146,7 +152,7 @@ func (p *PayPalPayouts) ready(ctx context.Context, b payout.Batch, items []payou
 // was sent, those of its payouts that may not go any more leave it: the others go on in a new one.
 func (p *PayPalPayouts) stillGoes(ctx context.Context, b payout.Batch, what write) (goes bool, err error) {
 	waited := b.UnfundedSince != nil || time.Since(b.StateSince) >= settling
-	sent, err := p.maybeSent(ctx, p.pool, what)
+	sent, err := p.maybeSent(ctx, p.pool, what.operation)
 	if err != nil || sent || !waited {
 		return err == nil, err
 	}
@@ -248,8 +254,15 @@ func admitBatch(ctx context.Context, tx pgx.Tx, id string) error {
 		return errOvertaken
 	}
 	hindrance, err := payout.BatchMaySend(ctx, tx, id)
-	if err == nil && hindrance != "" {
-		err = errHindered
+	switch {
+	case err != nil:
+		return err
+	case hindrance != "":
+		return errHindered
+	}
+	elsewhere, err := payout.IsElsewhere(ctx, tx, id)
+	if err == nil && elsewhere {
+		err = &provider.Failure{Provider: provider.PayPal, Class: provider.Held, Code: payout.ReasonElsewhere}
 	}
 	return err
 }
@@ -315,7 +328,10 @@ func (p *PayPalPayouts) searchFor(ctx context.Context, b payout.Batch, stored pr
 	for _, i := range items {
 		s.payouts[i.PayoutID] = true
 	}
-	err := s.between(ctx, from, to)
+	_, err := p.movements(ctx, from, to, func(ctx context.Context, t paypal.Transaction) (bool, error) {
+		err := s.follow(ctx, t)
+		return s.found == "", err
+	})
 	return s, err
 }
 
@@ -330,38 +346,38 @@ type search struct {
 	found   string
 }
 
-// between searches a time, in two halves when PayPal finds too much.
-func (s *search) between(ctx context.Context, from, to time.Time) error {
-	for page := 1; s.found == ""; page++ {
-		if err := s.paypal.turns.Wait(ctx); err != nil {
-			return err
+// movements gives the movements of a time to the function until it wants no more; in two halves when PayPal
+// finds too much.
+func (p *PayPalPayouts) movements(ctx context.Context, from, to time.Time, take func(context.Context, paypal.Transaction) (more bool, err error)) (more bool, err error) {
+	for page := 1; ; page++ {
+		if err := p.turns.Wait(ctx); err != nil {
+			return false, err
 		}
-		got, err := s.paypal.client.SearchTransactions(ctx, from, to, page)
+		got, err := p.client.SearchTransactions(ctx, from, to, page)
 		failure, _ := errors.AsType[*provider.Failure](err)
 		switch half := to.Sub(from) / 2; {
 		case failure != nil && failure.Code == paypal.CodeSearchTooLarge && half >= leastSearchSpan:
-			if err := s.between(ctx, from, from.Add(half)); err != nil || s.found != "" {
-				return err
+			if more, err := p.movements(ctx, from, from.Add(half), take); err != nil || !more {
+				return false, err
 			}
-			return s.between(ctx, from.Add(half), to)
+			return p.movements(ctx, from.Add(half), to, take)
 		case err != nil:
-			return err
+			return false, err
 		}
 		for _, t := range got.Transactions {
-			if err := s.follow(ctx, t); err != nil {
-				return err
+			if more, err := take(ctx, t); err != nil || !more {
+				return false, err
 			}
 		}
 		if page >= got.TotalPages {
-			return nil
+			return true, nil
 		}
 	}
-	return nil
 }
 
 // follow reads the batch to which a movement for one of the payouts belongs.
 func (s *search) follow(ctx context.Context, t paypal.Transaction) error {
-	if s.found != "" || !s.payouts[t.CustomField] {
+	if !s.payouts[t.CustomField] {
 		return nil
 	}
 	s.moved[t.CustomField] = t.ID
@@ -454,7 +470,7 @@ func (p *PayPalPayouts) unlessSent(ctx context.Context, what write, end func(pgx
 		if err := end(tx); err != nil { // it holds the batch, without which nothing is sent
 			return err
 		}
-		sent, err := p.maybeSent(ctx, tx, what)
+		sent, err := p.maybeSent(ctx, tx, what.operation)
 		if err == nil && sent {
 			err = errOvertaken
 		}
@@ -463,7 +479,7 @@ func (p *PayPalPayouts) unlessSent(ctx context.Context, what write, end func(pgx
 }
 
 // maybeSent says whether something may come of the last request.
-func (p *PayPalPayouts) maybeSent(ctx context.Context, db postgres.DB, what write) (bool, error) {
-	last, err := p.writer.requests.Latest(ctx, db, what.operation)
+func (p *PayPalPayouts) maybeSent(ctx context.Context, db postgres.DB, what provider.Operation) (bool, error) {
+	last, err := p.writer.requests.Latest(ctx, db, what)
 	return last.Outcome == provider.OutcomeSucceeded || last.Outcome == provider.OutcomeOpen && last.FirstSentAt != nil, err
 }

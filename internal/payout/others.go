@@ -12,6 +12,11 @@ import (
 // isLive says that an item has taken the platform's money, or may still do so.
 func (i ItemSeen) isLive() bool { return i.age() < 4 }
 
+// itemsOver is what PayPal says of items that are not live any more.
+func itemsOver() []string {
+	return []string{ItemFailed, ItemDenied, ItemReturned, ItemCanceled, ItemReversed, ItemRefunded}
+}
+
 // keepOthers keeps, as PayPal says them to be now, the items of a batch there that are not the ones by
 // which their payouts were sent. What names no payout of ours is nobody's.
 func keepOthers(ctx context.Context, tx pgx.Tx, payPalBatchID string, others []ItemSeen) error {
@@ -53,10 +58,9 @@ const paidTwice = `SELECT split_part(t.source, '/', 2) COLLATE "C" AS id, t.payo
 // IsElsewhere says whether PayPal has other items of what a batch is to send, which have taken their money
 // or still may: it would pay twice.
 func IsElsewhere(ctx context.Context, db postgres.DB, batchID string) (elsewhere bool, err error) {
-	over := []string{ItemFailed, ItemDenied, ItemReturned, ItemCanceled, ItemReversed, ItemRefunded}
 	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM payouts p JOIN paypal_other_items o ON o.payout_id = p.id
 		WHERE p.batch_id = $1 AND p.state = 'sending' AND o.item_id IS DISTINCT FROM p.provider_payout_id AND NOT o.transaction_status = ANY ($2))`,
-		batchID, over).Scan(&elsewhere)
+		batchID, itemsOver()).Scan(&elsewhere)
 	if err != nil {
 		return false, fmt.Errorf("batch %s: see whether PayPal has other items of it: %w", batchID, err)
 	}

@@ -24,8 +24,10 @@ func (all owners) addBatches(ctx context.Context, tx pgx.Tx, events []Event) err
 			SELECT DISTINCT n.subject, n.sender_batch_id, n.batch_id, n.sender_item_id, n.item_id FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
 				AS n (subject, sender_batch_id, batch_id, sender_item_id, item_id)),
 		batch AS (
-			SELECT n.subject, r.subject AS id, CASE WHEN r.outcome = 'open' THEN n.batch_id ELSE '' END AS hint
+			SELECT n.subject, r.subject AS id, CASE WHEN r.outcome = 'open' OR o.state IN ('split', 'ended') AND NOT n.batch_id = ANY (o.denied_ids)
+				THEN n.batch_id ELSE '' END AS hint
 			FROM named n JOIN provider_requests r ON r.idempotency_key = n.sender_batch_id AND r.provider = 'paypal' AND r.operation = 'payout_batch'
+				JOIN paypal_batches o ON o.id = r.subject
 			UNION SELECT n.subject, b.id, '' FROM named n JOIN paypal_batches b ON b.paypal_batch_id = n.batch_id),
 		found AS (
 			SELECT subject, id, hint FROM batch

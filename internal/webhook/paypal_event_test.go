@@ -127,6 +127,14 @@ func TestPayPalsEventsHaveABatchLookedAtOnce(t *testing.T) {
 			item, `{"payout_item_id": "I1", "payout_batch_id": "DENIED", "sender_batch_id": "` + ourName + `"}`,
 			`UPDATE provider_requests SET outcome = 'rejected'`, "",
 		},
+		"a batch that was refused, and whose payouts are in others": {
+			item, `{"payout_item_id": "I1", "payout_batch_id": "THEIRS", "sender_batch_id": "` + ourName + `"}`,
+			`UPDATE provider_requests SET outcome = 'rejected'; UPDATE paypal_batches SET state = 'split'`, "THEIRS",
+		},
+		"a batch that has ended, and was denied": {
+			item, `{"payout_item_id": "I1", "payout_batch_id": "DENIED", "sender_batch_id": "` + ourName + `"}`,
+			`UPDATE provider_requests SET outcome = 'rejected'; UPDATE paypal_batches SET state = 'ended', denied_ids = '{DENIED}'`, "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
