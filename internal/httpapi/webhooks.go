@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -156,9 +157,13 @@ func strangersInAttention(ctx context.Context, db postgres.DB, after attention.C
 	items := make([]attention.Item, len(strangers))
 	for i, s := range strangers {
 		items[i] = attention.Item{
-			Kind: attention.UnknownSubject, ID: s.ID(), Since: s.Since, Provider: string(s.Provider), Subject: s.Subject,
+			Kind: attention.UnknownSubject, ID: s.ID(), Since: s.Since, Provider: string(s.Provider), Subject: s.Subject, CustomerID: s.PayeeID,
 			Detail: fmt.Sprintf("%d webhooks told of this subject, which is no customer's here. Create the customer with it "+
 				"(stripe_customer_id) or bind it (paypal-subscriptions), and they count; or dismiss it.", s.Events),
+		}
+		if s.Provider == provider.Stripe && strings.HasPrefix(s.Subject, "po_") {
+			items[i].Detail = "Somebody else made this payout on a payee's connected account: the payee, or a payout schedule that is not manual. " +
+				"See at Stripe that it took nothing of ours and that the schedule is manual; then dismiss it."
 		}
 	}
 	return items, nil
@@ -168,7 +173,7 @@ type subjectInPath struct {
 	Noted
 
 	Provider string `path:"provider" enum:"stripe,paypal"`
-	Subject  string `path:"subject" minLength:"1" maxLength:"255" doc:"At the provider: cus_…, acct_… or I-…."`
+	Subject  string `path:"subject" minLength:"1" maxLength:"255" doc:"At the provider: cus_…, acct_…, po_… or I-…."`
 }
 
 func (a *API) dismiss(ctx context.Context, in *subjectInPath) (*struct{}, error) {

@@ -201,6 +201,37 @@ func TestStrangersWaitForAPersonAndAreDismissed(t *testing.T) {
 	requireProblem(t, b.call(t, http.MethodPost, "/v1/ops/unknown-subjects/stripe/x%00/dismiss", operatorKey, `{}`), http.StatusNotFound, "path.subject")
 }
 
+// A payout on a payee's account that is not ours waits for a person, who ends that; why is kept.
+func TestAPayoutThatIsNotOursIsShownUntilItIsDismissed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t) // acct_1 is the account of u_1
+	event := func(id, kind string) []byte {
+		return fmt.Appendf(nil, `{"id": %q, "object": "event", "type": %q, "created": 1700000000, "livemode": false, "account": "acct_1",
+			"data": {"object": {"id": "po_theirs", "object": "payout", "automatic": true, "status": "paid", "metadata": {"holdfast_payout_id": %q}}}}`, id, kind, somePayout)
+	}
+	b.deliver(t, event("evt_1", "payout.paid"))
+	b.exec(t, `UPDATE webhook_events SET received_at = now() - interval '15 days'`)
+
+	items := b.attention(t, "unknown_subject")
+
+	require.Len(t, items, 1, "however long ago it was")
+	require.Equal(t, "po_theirs", items[0]["subject"])
+	require.Equal(t, "u_1", items[0]["customer_id"])
+	require.Contains(t, items[0]["detail"], "schedule is manual")
+	const dismiss = "/v1/ops/unknown-subjects/stripe/po_theirs/dismiss"
+	require.Equal(t, []any{map[string]any{"method": "POST", "path": dismiss}}, items[0]["resolve"])
+	r := b.call(t, http.MethodPost, dismiss, operatorKey, `{"note": "the payee's own, the schedule is manual again"}`)
+	require.Equal(t, http.StatusNoContent, r.status, r.text)
+	require.Empty(t, b.attention(t, "unknown_subject"))
+	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM operator_actions WHERE actor = 'olga' AND action = 'dismiss_unknown_subject'
+		AND subject = 'stripe/po_theirs' AND note LIKE 'the payee%' AND at > now() - interval '1 minute'`))
+	b.deliver(t, event("evt_2", "payout.failed"))
+	b.exec(t, `UPDATE webhook_events SET received_at = now() - interval '1 hour'`)
+	require.Empty(t, b.attention(t, "unknown_subject"), "and whatever is heard of it later")
+	require.Zero(t, b.count(t, `SELECT count(*) FROM outbox WHERE key LIKE '%po_theirs%' OR key LIKE '%evt_%'`), "it moves nothing of ours")
+}
+
 // takeWebhooks takes in Stripe's webhooks, and has none of PayPal's configured.
 func (b bundle) takeWebhooks(t *testing.T) httpapi.Webhooks {
 	t.Helper()

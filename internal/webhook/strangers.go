@@ -22,6 +22,7 @@ type Stranger struct {
 	Subject  string
 	Since    time.Time
 	Events   int
+	PayeeID  string // on whose connected account it is; empty when it is on nobody's
 }
 
 // ID names a stranger among all of them.
@@ -30,7 +31,8 @@ func (s Stranger) ID() string { return string(s.Provider) + "/" + s.Subject }
 // ListStrangers lists who stays unknown, longest first and then by id: those since the moment or later,
 // and at that very moment those behind the id.
 func ListStrangers(ctx context.Context, db postgres.DB, since time.Time, id string, limit int) ([]Stranger, error) {
-	rows, err := db.Query(ctx, `SELECT provider, subject, min(received_at) AS since, count(*) AS events FROM webhook_events
+	rows, err := db.Query(ctx, `SELECT provider, subject, min(received_at) AS since, count(*) AS events,
+			coalesce((SELECT p.id FROM payees p WHERE p.stripe_account_id = max(account)), '') AS payee_id FROM webhook_events
 		WHERE effect = 'unknown' GROUP BY provider, subject
 		HAVING min(received_at) < now() - $4::interval AND (min(received_at), (provider || '/' || subject) COLLATE "C") > ($1, $2)
 		ORDER BY min(received_at), (provider || '/' || subject) COLLATE "C" LIMIT $3`, since, id, limit, patience)
