@@ -20,13 +20,15 @@ import (
 	"github.com/holdfast/holdfast/workflows"
 )
 
-// PayPalSearch searches PayPal's movements for payouts that were taken back after they were paid.
+// PayPalSearch searches PayPal's movements for payouts that were taken back after they were paid, and for
+// batches that PayPal has although none of ours is known to be there.
 type PayPalSearch struct {
 	pool     *pgxpool.Pool
 	payouts  *payout.Store
 	client   *paypal.Client
 	attempts *attempts
 	pages    waiter
+	moves    *PayPalPayouts
 }
 
 // NewPayPalSearch makes the activity. A nil client is a PayPal that is not configured; pages is the
@@ -35,6 +37,7 @@ func NewPayPalSearch(pool *pgxpool.Pool, payouts *payout.Store, client *paypal.C
 	return &PayPalSearch{
 		pool: pool, payouts: payouts, client: client, pages: pages,
 		attempts: newAttempts(pool, provider.PayPal, breaker, client != nil, log),
+		moves:    NewPayPalPayouts(pool, payouts, client, breaker, pages, log),
 	}
 }
 
@@ -99,6 +102,7 @@ func earlier(a, b time.Time) time.Time {
 type searched struct {
 	movements int
 	taken     []payout.TakenBack
+	mentions  []payout.Mention
 	// until is up to when nothing can come to it any more, as far as PayPal tells.
 	until time.Time
 }
@@ -120,6 +124,9 @@ func (s *PayPalSearch) search(ctx context.Context, from, to time.Time) (searched
 		}
 		for _, t := range listed.Transactions {
 			found.add(t)
+			if leftUs(t) && payout.ValidID(t.CustomField) {
+				found.mentions = append(found.mentions, payout.Mention{PayoutID: t.CustomField, PayPalBatchID: t.ReferenceID})
+			}
 		}
 	}
 	return found, nil
@@ -156,6 +163,9 @@ func (f *searched) add(t paypal.Transaction) {
 // take has payouts looked at that came back whole, and records of the others what was taken back.
 func (s *PayPalSearch) take(ctx context.Context, found searched, result *workflows.SearchResult) error {
 	result.Searched += found.movements
+	if err := s.takeOver(ctx, found.mentions, result); err != nil {
+		return err
+	}
 	reversals, err := payout.FindReversals(ctx, s.pool, found.taken)
 	if err != nil {
 		return err
@@ -174,6 +184,24 @@ func (s *PayPalSearch) take(ctx context.Context, found searched, result *workflo
 		}
 		if isNew {
 			result.Parts++
+		}
+	}
+	return nil
+}
+
+// takeOver takes over what PayPal has of our payouts in batches that none of ours is known to be.
+func (s *PayPalSearch) takeOver(ctx context.Context, mentions []payout.Mention, result *workflows.SearchResult) error {
+	unknown, err := payout.UnknownBatches(ctx, s.pool, mentions)
+	if err != nil {
+		return err
+	}
+	for _, payPalBatchID := range unknown {
+		there, err := s.moves.takeOver(ctx, payPalBatchID)
+		if err != nil {
+			return err
+		}
+		if there {
+			result.Found++
 		}
 	}
 	return nil
