@@ -47,6 +47,7 @@ func TestScenarios(t *testing.T) {
 		"payout-returned":  playPayoutReturned,
 		"payout-canceled":  playPayoutCanceled,
 		"payout-held":      playPayoutHeld,
+		"payout-held-seen": playPayoutHeldSeen,
 		"payout-continued": playPayoutContinued,
 
 		"paypal-straight":  playBatchStraight,

@@ -180,6 +180,31 @@ func playPayoutHeld(t *testing.T, b bundle) string {
 	return b.over(t, id, payout.Failed)
 }
 
+// playPayoutHeldSeen is a payout that is held since nobody was let look at it. Once its account is connected
+// again a sweep has it looked at, and it goes on by itself.
+func playPayoutHeldSeen(t *testing.T, b bundle) string {
+	t.Helper()
+	id, account := b.due(t)
+	now := b.toBank(t, id)
+	connect := func(connected bool) {
+		t.Helper()
+		_, err := b.simulator.Stripe().SetAccount(account.ID, func(a *simulator.Account) { a.Revoked = !connected })
+		require.NoError(t, err)
+	}
+	connect(false)
+	b.handOver(t, workflows.LookAtPayout(id, "paid"))
+	b.over(t, id, payout.Held)
+	connect(true)
+	_, err := b.simulator.Stripe().SettlePayout(now.ProviderPayoutID)
+	require.NoError(t, err)
+	_, err = b.pool.Exec(t.Context(), `UPDATE payouts SET state_since = state_since - interval '2 days', checked_at = checked_at - interval '2 days'`)
+	require.NoError(t, err)
+
+	require.Equal(t, map[string]int{"stripe/held": 1}, b.sweep(t).Found)
+
+	return b.over(t, id, payout.Paid)
+}
+
 // playPayoutParkedCanceled is a payout that a person cancels while it is parked, since our key is refused: it
 // ends with that, and does not wait for Stripe.
 func playPayoutParkedCanceled(t *testing.T, b bundle) string {

@@ -59,6 +59,17 @@ func TestAHeldPayoutWaitsForAPerson(t *testing.T) {
 	require.Equal(t, []any{map[string]any{"method": "POST", "path": "/v1/ops/payouts/" + somePayout + "/resolve"}}, items[0]["resolve"])
 }
 
+// What Stripe was last found to have of it is said as well, but not what it had before an earlier hold ended.
+func TestAHeldPayoutSaysWhatStripeWasFoundToHave(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hold(t)
+	b.exec(t, `INSERT INTO payout_findings (payout_id, finding, at) VALUES ($1, 'nothing of it', now() - interval '1 hour')`, somePayout)
+	require.NotContains(t, b.attention(t, "held_payout")[0]["detail"], "nothing of it")
+	b.exec(t, `INSERT INTO payout_findings (payout_id, finding) VALUES ($1, 'transfer tr_1'), ($1, 'transfer tr_1; payout po_1')`, somePayout)
+	require.Contains(t, b.attention(t, "held_payout")[0]["detail"], "was last found to have: transfer tr_1; payout po_1.")
+}
+
 // A payout by PayPal has no workflow of its own: whoever looks for it looks at its batch's.
 func TestAHeldPayoutOfABatchNamesTheBatchsWorkflow(t *testing.T) {
 	t.Parallel()
