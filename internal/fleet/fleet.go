@@ -96,15 +96,17 @@ func (f *Fleet) start(ctx context.Context, workers int) (err error) {
 	if err := f.connect(ctx); err != nil {
 		return err
 	}
-	addresses, err := localstack.FreeAddresses(2)
+	if err := f.writePayPalCA(); err != nil {
+		return err
+	}
+	err = localstack.OnFreeAddresses(2, func(addresses []string) error {
+		f.listen, f.metrics = addresses[0], addresses[1]
+		if err := f.deliverWebhooks(); err != nil {
+			return err
+		}
+		return f.StartServe(ctx)
+	})
 	if err != nil {
-		return err
-	}
-	f.listen, f.metrics = addresses[0], addresses[1]
-	if err := errors.Join(f.writePayPalCA(), f.deliverWebhooks()); err != nil {
-		return err
-	}
-	if err := f.StartServe(ctx); err != nil {
 		return err
 	}
 	for range workers {
@@ -197,10 +199,11 @@ func (f *Fleet) StartWorkerAt(ctx context.Context, stripeRate int) error {
 
 // StartWorker starts one more worker.
 func (f *Fleet) StartWorker(ctx context.Context) error {
-	addresses, err := localstack.FreeAddresses(1)
-	if err != nil {
-		return err
-	}
+	return localstack.OnFreeAddresses(1, func(addresses []string) error { return f.startWorkerOn(ctx, addresses[0]) })
+}
+
+// startWorkerOn starts a worker that shows its metrics at the address.
+func (f *Fleet) startWorkerOn(ctx context.Context, metrics string) error {
 	f.started++
 	env := f.env(
 		"STRIPE_SECRET_KEY="+StripeKey,
@@ -208,7 +211,7 @@ func (f *Fleet) StartWorker(ctx context.Context) error {
 		"PAYPAL_CLIENT_ID="+simulator.DefaultPayPalClientID,
 		"PAYPAL_CLIENT_SECRET="+simulator.DefaultPayPalClientSecret,
 		"PAYPAL_API_BASE="+f.Simulator.PayPalURL(),
-		"HOLDFAST_METRICS_LISTEN="+addresses[0],
+		"HOLDFAST_METRICS_LISTEN="+metrics,
 	)
 	if f.options.StripeRate > 0 {
 		env = append(env, "STRIPE_RATE_LIMIT="+strconv.Itoa(f.options.StripeRate))
@@ -219,12 +222,12 @@ func (f *Fleet) StartWorker(ctx context.Context) error {
 	w, err := localstack.StartProcess(ctx, localstack.ProcessOptions{
 		Name: "worker", Path: f.options.Worker, Env: env,
 		LogFile: f.logFile(fmt.Sprintf("worker-%d.log", f.started)),
-		Ready:   func(ctx context.Context) error { return answers(ctx, "http://"+addresses[0]+"/readyz") },
+		Ready:   func(ctx context.Context) error { return answers(ctx, "http://"+metrics+"/readyz") },
 	})
 	if err != nil {
 		return err
 	}
-	f.workers, f.workersAt = append(f.workers, w), append(f.workersAt, addresses[0])
+	f.workers, f.workersAt = append(f.workers, w), append(f.workersAt, metrics)
 	return nil
 }
 

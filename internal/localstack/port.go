@@ -35,18 +35,16 @@ func freePorts(n int) ([]int, error) {
 	return nil, fmt.Errorf("find %d free ports between %d and %d on 127.0.0.1", n, firstPort, lastPort)
 }
 
-// FreeAddresses finds n addresses of the loopback interface that are free, for servers of the
-// caller's.
-func FreeAddresses(n int) ([]string, error) {
-	ports, err := freePorts(n)
-	if err != nil {
-		return nil, err
-	}
-	addresses := make([]string, n)
-	for i, port := range ports {
-		addresses[i] = loopback(port)
-	}
-	return addresses, nil
+// OnFreeAddresses has a server of the caller's started on n free addresses of the loopback interface, and
+// again on others if another process was faster to take one.
+func OnFreeAddresses(n int, start func(addresses []string) error) error {
+	return retryPorts(n, func(ports []int) error {
+		addresses := make([]string, n)
+		for i, port := range ports {
+			addresses[i] = loopback(port)
+		}
+		return start(addresses)
+	})
 }
 
 // retryPorts calls start with n free ports, and again with others if one was taken meanwhile.

@@ -30,11 +30,12 @@ type ProcessOptions struct {
 	LogFile string
 	// Ready is called until it returns nil; StartProcess returns then. Nil: ready at once.
 	Ready func(context.Context) error
-	// ReadyWithin bounds the wait for Ready. Default 30 s.
+	// ReadyWithin bounds the wait for Ready. Default 2 min: a busy machine starts nothing in seconds.
 	ReadyWithin time.Duration
 	// StopSignal asks the process to end. Default SIGTERM.
 	StopSignal syscall.Signal
-	// StopWithin is how long the process may take to end before it is killed. Default 10 s.
+	// StopWithin is how long the process may take to end before it is killed. Default 1 min, in
+	// which a worker lets calls end that are under way.
 	StopWithin time.Duration
 
 	runAs account
@@ -45,13 +46,13 @@ func (o ProcessOptions) withDefaults() ProcessOptions {
 		o.Ready = func(context.Context) error { return nil }
 	}
 	if o.ReadyWithin == 0 {
-		o.ReadyWithin = 30 * time.Second
+		o.ReadyWithin = 2 * time.Minute
 	}
 	if o.StopSignal == 0 {
 		o.StopSignal = syscall.SIGTERM
 	}
 	if o.StopWithin == 0 {
-		o.StopWithin = 10 * time.Second
+		o.StopWithin = time.Minute
 	}
 	return o
 }

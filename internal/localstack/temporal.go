@@ -173,12 +173,11 @@ func (t *Temporal) Start(ctx context.Context) error {
 		return fmt.Errorf("start Temporal: %w", ErrNotOurs)
 	}
 	process, err := StartProcess(ctx, ProcessOptions{
-		Name:        "temporal",
-		Path:        t.server.program,
-		Args:        t.server.args(),
-		LogFile:     filepath.Join(t.server.dir, "temporal.log"),
-		Ready:       t.ready,
-		ReadyWithin: time.Minute,
+		Name:    "temporal",
+		Path:    t.server.program,
+		Args:    t.server.args(),
+		LogFile: filepath.Join(t.server.dir, "temporal.log"),
+		Ready:   t.ready,
 	})
 	if err != nil {
 		return fmt.Errorf("start Temporal: %w", err)

@@ -202,23 +202,30 @@ func startStripeMock(t *testing.T, args ...string) string {
 	t.Helper()
 	path, err := localstack.StripeMock().Install(t.Context(), t.Logf)
 	require.NoError(t, err)
-	addresses, err := localstack.FreeAddresses(2)
-	require.NoError(t, err)
-	process, err := localstack.StartProcess(t.Context(), localstack.ProcessOptions{
-		Name: "stripe-mock", Path: path, LogFile: filepath.Join(t.TempDir(), "stripe-mock.log"),
-		// Without an address for HTTPS too it would listen beyond loopback.
-		Args: append([]string{"-http-addr", addresses[0], "-https-addr", addresses[1]}, args...),
-		Ready: func(ctx context.Context) error {
-			connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", addresses[0])
-			if err != nil {
-				return err
-			}
-			return connection.Close()
-		},
+	log := filepath.Join(t.TempDir(), "stripe-mock.log")
+	var (
+		process *localstack.Process
+		address string
+	)
+	err = localstack.OnFreeAddresses(2, func(addresses []string) error {
+		address = addresses[0]
+		process, err = localstack.StartProcess(t.Context(), localstack.ProcessOptions{
+			Name: "stripe-mock", Path: path, LogFile: log,
+			// Without an address for HTTPS too it would listen beyond loopback.
+			Args: append([]string{"-http-addr", addresses[0], "-https-addr", addresses[1]}, args...),
+			Ready: func(ctx context.Context) error {
+				connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+				if err != nil {
+					return err
+				}
+				return connection.Close()
+			},
+		})
+		return err
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, process.Stop()) })
-	return "http://" + addresses[0]
+	return "http://" + address
 }
 
 // ofPinnedAPI is the release of stripe-mock that carries the description of the API version that
