@@ -31,8 +31,10 @@ const (
 	postgresDies  = 2 // in this round
 	temporalDies  = 4
 	leastRounds   = 5
-	// A Stripe that fails so often is given pauses. At most so many rounds, and one more for every 25 payouts.
+	// A Stripe that fails so often is given pauses. At most so many rounds, and one more for every 25 payouts;
+	// but for faults that are still to be met, as many as there is time for.
 	mostRounds = 5
+	mostHavoc  = 5 * time.Minute
 )
 
 // Everything fails at once, again and again, while a day's payouts are made; in the end every payee was
@@ -178,8 +180,19 @@ func (b bundle) refundSome(t *testing.T, all []payee) {
 // each of the servers once meanwhile.
 func (b bundle) wreckHavoc(t *testing.T, payouts int) {
 	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
-	for round := 1; round <= leastRounds || round <= mostRounds+payouts/25 && (b.sent(t) < payouts*9/10 || b.unmet() != ""); round++ {
+	ctx, began := context.WithoutCancel(t.Context()), time.Now()
+	goOn := func(round int) bool {
+		switch {
+		case round <= leastRounds:
+			return true
+		case round <= mostRounds+payouts/25:
+			return b.sent(t) < payouts*9/10 || b.unmet() != ""
+		default:
+			return b.unmet() != "" && b.sent(t) < payouts && time.Since(began) < mostHavoc
+		}
+	}
+	for round := 1; goOn(round); round++ {
+		b.letBegin()
 		time.Sleep(betweenDeaths) // what is under way then dies, whatever it is
 		require.NoError(t, b.KillWorkers())
 		switch round {
@@ -194,6 +207,15 @@ func (b bundle) wreckHavoc(t *testing.T, payouts int) {
 			require.NoError(t, b.StartWorker(ctx))
 		}
 		t.Logf("round %d: %s", round, b.states(t))
+	}
+}
+
+// letBegin gives the workers, which take their time on a busy machine, until their first call. There may be none:
+// what is left to send may wait for time to pass.
+func (b bundle) letBegin() {
+	began := time.Now()
+	for time.Since(began) < 4*betweenDeaths && len(b.Simulator.Calls().Since(began)) == 0 {
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

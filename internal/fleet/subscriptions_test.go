@@ -111,8 +111,7 @@ func TestSubscriptionsFollowStripeWhateverHappensToEvents(t *testing.T) {
 	b.run(t, "sync", "--all", "--provider", "stripe")
 
 	b.awaitAgreement(t, stripe)
-	last := b.count(t, `SELECT max(seq) FROM changes`)
-	require.Equal(t, last, b.count(t, `SELECT count(*) FROM changes`), "the feed has no gaps")
+	require.Zero(t, b.count(t, `SELECT max(seq) - count(*) FROM changes`), "the feed has no gaps")
 }
 
 // B4, B8: a provider's outage costs nothing but time, and one read for each customer at its end.
@@ -198,13 +197,14 @@ func TestTheReturnPageDoesNotWaitForTheWebhook(t *testing.T) {
 	require.NoError(t, b.Simulator.StripeWebhooks().SetFaults(simulator.WebhookFaults{Hold: true}))
 	made := b.subscribe(t, stripe["u_1"])
 
-	synced, shown, err := b.app.Sync(t.Context(), "u_1", 20*time.Second)
+	synced, shown, err := b.app.Sync(t.Context(), "u_1", longestWait)
 
 	require.NoError(t, err)
 	require.True(t, synced)
 	require.Equal(t, made.ID, shown.Subscription.SubscriptionID)
 	require.Equal(t, "active", shown.Subscription.Status)
 	require.NoError(t, b.Simulator.StripeWebhooks().Release())
+	require.NoError(t, b.Simulator.StripeWebhooks().Await(t.Context()))
 	b.awaitSynced(t)
 	require.Equal(t, 1, b.count(t, `SELECT count(*) FROM changes WHERE type = 'subscription.changed'`), "the app is told once")
 }
@@ -216,16 +216,16 @@ func TestPayPalSubscriptionIsApprovedLate(t *testing.T) {
 	b.subscribers(t, "u_1", "u_2")
 	made := b.Simulator.PayPal().CreateSubscription("P-PRO", "u_1")
 
-	bound, shown, err := b.app.BindPayPal(t.Context(), "u_1", made.ID, 20*time.Second)
+	bound, shown, err := b.app.BindPayPal(t.Context(), "u_1", made.ID, longestWait)
 	require.NoError(t, err)
 	require.True(t, bound)
 	require.Equal(t, []string{made.ID}, shown.Providers.PayPal.SubscriptionIDs)
 	require.Equal(t, "incomplete", shown.Subscription.Status)
 	require.Equal(t, "APPROVAL_PENDING", shown.Subscription.ProviderStatus)
-	_, _, err = b.app.BindPayPal(t.Context(), "u_2", made.ID, 20*time.Second)
+	_, _, err = b.app.BindPayPal(t.Context(), "u_2", made.ID, longestWait)
 	require.Equal(t, http.StatusConflict, apiclient.StatusOf(err), "%v", err)
 	others := b.Simulator.PayPal().CreateSubscription("P-PRO", "u_1")
-	_, _, err = b.app.BindPayPal(t.Context(), "u_2", others.ID, 20*time.Second)
+	_, _, err = b.app.BindPayPal(t.Context(), "u_2", others.ID, longestWait)
 	require.Equal(t, http.StatusUnprocessableEntity, apiclient.StatusOf(err), "%v", err)
 
 	_, err = b.Simulator.PayPal().Approve(made.ID)
