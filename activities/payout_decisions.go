@@ -144,6 +144,9 @@ func (s *StripePayouts) provePaid(ctx context.Context, p payout.Payout, provider
 	if len(transfers) != 1 {
 		return conflict("there is not one transfer for the payout at Stripe; it cannot be told which money was paid")
 	}
+	if at := transfers[0]; at.Amount != p.Net.Minor || at.Currency != string(p.Net.Currency) || at.AmountReversed != 0 {
+		return conflict("the transfer " + at.ID + " is not of the payout's " + p.Net.String() + ": its books would not be Stripe's")
+	}
 	r.TransferID = transfers[0].ID
 	return nil
 }

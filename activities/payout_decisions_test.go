@@ -284,6 +284,39 @@ func TestAPayoutOfWhichNothingIsKnownIsResolvedAsPaid(t *testing.T) {
 	b.balanced(t)
 }
 
+// A transfer that did not bring what was paid is not the payout's.
+func TestAPayoutIsNotResolvedAsPaidByATransferOfAnotherSum(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ sent, back int64 }{"less": {9_999, 0}, "more": {10_001, 0}, "in part given back": {10_000, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setupDecisions(t)
+			b.standard(t)
+			b.until(t, first, workflows.ActivitySendTransfer)
+			b.hold(t)
+			require.NoError(t, b.simulator.Stripe().SetAccountBalance(connected, "usd", 50_000))
+			client, request := b.client(t), transferOf(first)
+			request.Amount = c.sent
+			transfer, err := client.CreateTransfer(t.Context(), request, "by-hand/transfer")
+			require.NoError(t, err)
+			if c.back != 0 {
+				_, err = client.ReverseTransfer(t.Context(), transfer.ID, c.back, "", "by-hand/back")
+				require.NoError(t, err)
+			}
+			made, err := client.CreatePayout(t.Context(), connected, stripe.PayoutRequest{
+				Amount: 10_000, Currency: "usd", Method: stripe.MethodStandard, Destination: bank, PayoutID: first, PayeeID: id,
+			}, "by-hand/payout")
+			require.NoError(t, err)
+			_, err = b.simulator.Stripe().SettlePayout(made.ID)
+			require.NoError(t, err)
+
+			requireRefused(t, b.resolvePaid(made.ID), "is not of the payout's 100.00 USD")
+
+			require.Equal(t, payout.Held, b.now(t, first).State)
+		})
+	}
+}
+
 // A payout that is not the one that was held proves nothing, however much it looks like it.
 func TestAHeldPayoutIsNotResolvedByAnotherOne(t *testing.T) {
 	t.Parallel()
