@@ -116,7 +116,7 @@ func TestAPeriodThatEndedWithoutNewsIsReadAgain(t *testing.T) {
 	require.Equal(t, true, shown["stale"])
 	require.Eventually(t, func() bool {
 		return b.count(t, `SELECT count(*) FROM outbox WHERE message ->> 'workflow_id' = 'subscription-sync/u_1'`) == 1
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func TestSyncAnswersWithWhatWasRead(t *testing.T) {

@@ -90,7 +90,7 @@ func TestProcessTakesItsChildrenWithIt(t *testing.T) {
 
 	require.NoError(t, p.Kill())
 
-	require.Eventually(t, func() bool { return gone(child) }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return gone(child) }, time.Minute, 10*time.Millisecond)
 }
 
 // gone says whether a process has ended; one that nobody has reaped yet has.
