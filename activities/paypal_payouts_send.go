@@ -348,31 +348,39 @@ type search struct {
 
 // movements gives the movements of a time to the function until it wants no more; in two halves when PayPal
 // finds too much.
-func (p *PayPalPayouts) movements(ctx context.Context, from, to time.Time, take func(context.Context, paypal.Transaction) (more bool, err error)) (more bool, err error) {
-	for page := 1; ; page++ {
+func (p *PayPalPayouts) movements(
+	ctx context.Context, from, to time.Time, take func(context.Context, paypal.Transaction) (more bool, err error),
+) (more bool, err error) {
+	for page, pages := 1, 1; page <= pages; page++ {
 		if err := p.turns.Wait(ctx); err != nil {
 			return false, err
 		}
 		got, err := p.client.SearchTransactions(ctx, from, to, page)
 		failure, _ := errors.AsType[*provider.Failure](err)
-		switch half := to.Sub(from) / 2; {
-		case failure != nil && failure.Code == paypal.CodeSearchTooLarge && half >= leastSearchSpan:
+		if half := to.Sub(from) / 2; failure != nil && failure.Code == paypal.CodeSearchTooLarge && half >= leastSearchSpan {
 			if more, err := p.movements(ctx, from, from.Add(half), take); err != nil || !more {
 				return false, err
 			}
 			return p.movements(ctx, from.Add(half), to, take)
-		case err != nil:
+		}
+		if err != nil {
 			return false, err
 		}
-		for _, t := range got.Transactions {
-			if more, err := take(ctx, t); err != nil || !more {
-				return false, err
-			}
+		if more, err := takeEach(ctx, got.Transactions, take); err != nil || !more {
+			return false, err
 		}
-		if page >= got.TotalPages {
-			return true, nil
+		pages = got.TotalPages
+	}
+	return true, nil
+}
+
+func takeEach(ctx context.Context, all []paypal.Transaction, take func(context.Context, paypal.Transaction) (bool, error)) (more bool, err error) {
+	for _, t := range all {
+		if more, err := take(ctx, t); err != nil || !more {
+			return false, err
 		}
 	}
+	return true, nil
 }
 
 // follow reads the batch to which a movement for one of the payouts belongs.

@@ -87,19 +87,20 @@ func (s *Store) freeFrom(
 		if err != nil {
 			return nil, err
 		}
-		switch b.State {
-		case BatchOpen:
+		if b.State == BatchOpen { // nothing else than that and sending is held
 			free = append(free, id)
-		case BatchSending:
-			sent, err := maybeSent(ctx, tx, id)
-			if err == nil && sent {
-				err = s.HoldBatch(ctx, tx, id, ReasonElsewhere)
-			} else if err == nil {
-				free, err = append(free, id), s.dissolve(ctx, tx, b, wanted)
-			}
-			if err != nil {
-				return nil, err
-			}
+			continue
+		}
+		sent, err := maybeSent(ctx, tx, id)
+		switch {
+		case err != nil:
+		case sent:
+			err = s.HoldBatch(ctx, tx, id, ReasonElsewhere)
+		default:
+			free, err = append(free, id), s.dissolve(ctx, tx, b, wanted)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return free, nil

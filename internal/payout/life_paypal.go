@@ -142,19 +142,10 @@ func (s *Store) ItemsSeen(ctx context.Context, tx pgx.Tx, batchID string, items 
 	if l.charged, err = ledger.ProviderFees(ctx, tx, named); err != nil {
 		return err
 	}
-	for _, p := range members {
-		if err := l.see(ctx, p, frozen[p.ID], seen[p.ID]); err != nil {
-			return err
-		}
-		delete(seen, p.ID)
-	}
-	for _, theirs := range seen { // whose payouts are in other batches
-		l.others = append(l.others, theirs...)
-	}
-	if err := l.keep(ctx, batchID); err != nil {
+	if err := l.seeAll(ctx, members, frozen, seen); err != nil {
 		return err
 	}
-	if err := keepOthers(ctx, tx, b.PayPalBatchID, l.others); err != nil {
+	if err := l.keep(ctx, b); err != nil {
 		return err
 	}
 	if err := settle(ctx, tx, batchID, ""); err != nil {
@@ -193,6 +184,21 @@ type listing struct {
 	kept    []ItemSeen
 	others  []ItemSeen // that are not the ones by which their payouts were sent
 	after   aftermath
+}
+
+// seeAll takes on what PayPal says of each of the batch's payouts. What it lists of others, which are in other
+// batches, is kept apart.
+func (l *listing) seeAll(ctx context.Context, members []Payout, frozen map[string]frozenItem, seen map[string][]ItemSeen) error {
+	for _, p := range members {
+		if err := l.see(ctx, p, frozen[p.ID], seen[p.ID]); err != nil {
+			return err
+		}
+		delete(seen, p.ID)
+	}
+	for _, items := range seen {
+		l.others = append(l.others, items...)
+	}
+	return nil
 }
 
 // see takes on what PayPal says of one payout.
@@ -365,7 +371,7 @@ func (p Payout) saveAs(ctx context.Context, tx pgx.Tx, to State, reason string) 
 }
 
 // keep writes what PayPal said of the items. Once it has taken one, the batch waits for funds no more.
-func (l *listing) keep(ctx context.Context, batchID string) error {
+func (l *listing) keep(ctx context.Context, b Batch) error {
 	var payouts, items, transactions, statuses, codes []string
 	for _, i := range l.kept {
 		payouts, items, transactions = append(payouts, i.PayoutID), append(items, i.ItemID), append(transactions, i.TransactionID)
@@ -374,15 +380,15 @@ func (l *listing) keep(ctx context.Context, batchID string) error {
 	_, err := l.tx.Exec(ctx, `UPDATE paypal_batch_items i SET item_id = coalesce(i.item_id, nullif(s.item, '')),
 			transaction_id = coalesce(nullif(s.transaction, ''), i.transaction_id), transaction_status = s.status, error_code = s.code, seen_at = now()
 		FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS s (payout, item, transaction, status, code)
-		WHERE i.batch_id = $1 AND i.payout_id = s.payout`, batchID, payouts, items, transactions, statuses, codes)
+		WHERE i.batch_id = $1 AND i.payout_id = s.payout`, b.ID, payouts, items, transactions, statuses, codes)
 	if err != nil {
-		return fmt.Errorf("batch %s: keep what PayPal says of %d items: %w", batchID, len(l.kept), err)
+		return fmt.Errorf("batch %s: keep what PayPal says of %d items: %w", b.ID, len(l.kept), err)
 	}
-	_, err = l.tx.Exec(ctx, `UPDATE paypal_batches SET unfunded_since = NULL, missing = 0 WHERE id = $1 AND unfunded_since IS NOT NULL`, batchID)
+	_, err = l.tx.Exec(ctx, `UPDATE paypal_batches SET unfunded_since = NULL, missing = 0 WHERE id = $1 AND unfunded_since IS NOT NULL`, b.ID)
 	if err != nil {
-		return fmt.Errorf("batch %s: record that it has its funds: %w", batchID, err)
+		return fmt.Errorf("batch %s: record that it has its funds: %w", b.ID, err)
 	}
-	return nil
+	return keepOthers(ctx, l.tx, b.PayPalBatchID, l.others)
 }
 
 // ItemCanceled records that PayPal has canceled what nobody had claimed. It is released.
