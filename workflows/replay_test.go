@@ -24,11 +24,11 @@ func scenarios() []string {
 		"sync-straight", "sync-marked-again", "sync-both", "sync-outage", "sync-retried", "sync-skipped", "sync-now", "sync-approval",
 		"sync-continued",
 		"delivery", "delivery-given-up", "delivery-asked-for",
-		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-continued", "payout-parked-canceled",
+		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-held-seen", "payout-continued", "payout-parked-canceled",
 		"paypal-straight", "paypal-outage", "paypal-unfunded", "paypal-split", "paypal-stopped", "paypal-held", "paypal-canceled", "paypal-continued",
 		"run-straight", "run-outage", "run-approved", "run-paused", "launcher", "launcher-again",
 		"run-both-rails", "run-without-stripe", "run-without-paypal", "run-never-known", "payout-sweep-both-rails",
-		"account-check", "account-check-outage", "account-check-again", "payout-sweep", "payout-wake",
+		"account-check", "account-check-outage", "account-check-again", "account-check-old", "payout-sweep", "payout-wake",
 	}
 }
 
