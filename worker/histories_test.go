@@ -56,6 +56,7 @@ func TestScenarios(t *testing.T) {
 		"paypal-split":     playBatchSplit,
 		"paypal-stopped":   playBatchStopped,
 		"paypal-held":      playBatchHeld,
+		"paypal-found":     playBatchFound,
 		"paypal-canceled":  playBatchCanceled,
 		"paypal-continued": playBatchContinued,
 

@@ -14,11 +14,11 @@ import (
 	"github.com/holdfast/holdfast/workflows"
 )
 
-// PayPal refused a batch of one payout, which was released, and then tells of having paid it. The batch, whose
-// work has long ended, is looked at; a person has what was paid recorded, by the batch's workflow.
-func TestABatchThatPayPalHasAlthoughItWasRefusedIsSeen(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
+// playBatchFound is a batch of one payout that PayPal refused, so that it was released, and of which PayPal then
+// tells that it paid it. The batch, whose work has long ended, is looked at; a person has what was paid recorded,
+// by the batch's workflow.
+func playBatchFound(t *testing.T, b bundle) string {
+	t.Helper()
 	id := b.batch(t, "invalid-ada@example.org")
 	b.batchOver(t, id, payout.Failed)
 	toPayPal, err := paypal.New(paypal.Config{
@@ -49,5 +49,5 @@ func TestABatchThatPayPalHasAlthoughItWasRefusedIsSeen(t *testing.T) {
 	item.ProviderID = twice()[0].ID
 	require.NoError(t, b.decideOnItem(t, id, workflows.UpdateRecordDuplicate, item))
 	require.Empty(t, twice())
-	b.batchOver(t, id, payout.Failed)
+	return b.batchOver(t, id, payout.Failed)
 }

@@ -25,7 +25,7 @@ func scenarios() []string {
 		"sync-continued",
 		"delivery", "delivery-given-up", "delivery-asked-for",
 		"payout-straight", "payout-outage", "payout-failed", "payout-returned", "payout-canceled", "payout-held", "payout-held-seen", "payout-continued", "payout-parked-canceled",
-		"paypal-straight", "paypal-outage", "paypal-unfunded", "paypal-split", "paypal-stopped", "paypal-held", "paypal-canceled", "paypal-continued",
+		"paypal-straight", "paypal-outage", "paypal-unfunded", "paypal-split", "paypal-stopped", "paypal-held", "paypal-found", "paypal-canceled", "paypal-continued",
 		"run-straight", "run-outage", "run-approved", "run-paused", "launcher", "launcher-again",
 		"run-both-rails", "run-without-stripe", "run-without-paypal", "run-never-known", "payout-sweep-both-rails",
 		"account-check", "account-check-outage", "account-check-again", "account-check-old", "payout-sweep", "payout-wake",
