@@ -60,11 +60,28 @@ func (s *Store) Adjust(ctx context.Context, c Correction, amount money.Amount) e
 		return &customer.FieldError{Field: "amount", Reason: fmt.Sprintf("must be 1 to %d minor units, or below zero to take from the payee", int64(maxEarning))}
 	}
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := holdCurrency(ctx, tx, c.PayeeID, amount.Currency); err != nil {
+		if err := c.mayAdjust(ctx, tx, amount.Currency); err != nil {
 			return err
 		}
 		return correct(ctx, tx, c, adjust, amount)
 	})
+}
+
+// mayAdjust refuses a currency that is not the payee's own, unless money of it came back after the payee had
+// left it, as of a payout that was returned late: nothing else would move that.
+func (c Correction) mayAdjust(ctx context.Context, tx pgx.Tx, currency money.Currency) error {
+	refused := holdCurrency(ctx, tx, c.PayeeID, currency)
+	if _, foreign := errors.AsType[*customer.FieldError](refused); !foreign {
+		return refused
+	}
+	left, err := loadHoldings(ctx, tx, c.PayeeID, currency)
+	if err != nil || !left.Balance.IsZero() {
+		return err
+	}
+	if _, _, made, err := findCorrection(ctx, tx, c); err != nil || made {
+		return err
+	}
+	return refused
 }
 
 // WriteOff brings a negative balance to zero, and records who did so and why. The same id again
