@@ -38,7 +38,7 @@ func (f funds) refresh(ctx context.Context, in workflows.FundsInput) error {
 		return step.Finish(ctx, f.pool, workflowID, in.Step, step.Skipped)
 	}
 	return f.attempts.try(ctx, in.Step, func(ctx context.Context) error {
-		readAt, err := payout.DatabaseTime(ctx, f.pool)
+		readAt, err := postgres.Now(ctx, f.pool)
 		if err != nil {
 			return err
 		}

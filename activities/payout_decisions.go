@@ -166,7 +166,7 @@ func (s *StripePayouts) firstTransfersOf(ctx context.Context, p payout.Payout) (
 // all the same; what came back is counted.
 func (s *StripePayouts) proveFailed(ctx context.Context, p payout.Payout, r *payout.Resolution) error {
 	r.Received = money.Zero(p.Net.Currency)
-	now, err := payout.DatabaseTime(ctx, s.pool)
+	now, err := postgres.Now(ctx, s.pool)
 	if err != nil {
 		return err
 	}

@@ -379,7 +379,7 @@ func (s *StripePayouts) SendTransfer(ctx context.Context, in workflows.PayoutSte
 
 // freshlyChecked says that the destination was looked at a moment ago, by the clock by which that was recorded.
 func (s *StripePayouts) freshlyChecked(ctx context.Context, p payout.Payout) (bool, error) {
-	now, err := payout.DatabaseTime(ctx, s.pool)
+	now, err := postgres.Now(ctx, s.pool)
 	return err == nil && p.CheckedAt != nil && now.Sub(*p.CheckedAt) <= freshCheck, err
 }
 
@@ -593,7 +593,7 @@ func (s *StripePayouts) covered(ctx context.Context, p payout.Payout) (bool, err
 
 // lacks waits for what was transferred to become available, and takes it back when it does not.
 func (s *StripePayouts) lacks(ctx context.Context, p payout.Payout) (instead, error) {
-	now, err := payout.DatabaseTime(ctx, s.pool)
+	now, err := postgres.Now(ctx, s.pool)
 	if err != nil {
 		return instead{}, err
 	}

@@ -54,7 +54,7 @@ func (s *PayPalSearch) SearchPayPalTransactions(ctx context.Context) (result wor
 		if err != nil || from.IsZero() {
 			return err
 		}
-		now, err := payout.DatabaseTime(ctx, s.pool)
+		now, err := postgres.Now(ctx, s.pool)
 		if err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/holdfast/holdfast/internal/payout"
 	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 )
@@ -60,7 +59,7 @@ type writer struct {
 
 // now is the time by the clock by which sendings and look-ups are recorded, which is not this machine's: a
 // difference of minutes between the two would prove an absence that is none.
-func (w *writer) now(ctx context.Context) (time.Time, error) { return payout.DatabaseTime(ctx, w.pool) }
+func (w *writer) now(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, w.pool) }
 
 // Codes of failures that come from here.
 const (

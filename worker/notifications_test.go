@@ -121,7 +121,7 @@ func (n notifier) run(t *testing.T) {
 	}
 	_, err := n.pool.Exec(t.Context(), `UPDATE payees SET created_at = '2026-02-28'`)
 	require.NoError(t, err)
-	now, err := payout.DatabaseTime(t.Context(), n.pool)
+	now, err := postgres.Now(t.Context(), n.pool)
 	require.NoError(t, err)
 	require.NoError(t, n.store.RecordFunds(t.Context(), payout.RailStripe, []money.Amount{money.New(1_000_000, "usd")}, now))
 	_, _, err = n.store.BeginRun(t.Context(), friday(), "test", "")

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast/holdfast/internal/localstack/temporaltest"
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/provider"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
@@ -184,7 +185,7 @@ func (b bundle) toApprove(t *testing.T) (workflowID string) {
 			break
 		}
 		if slice.Looked > 0 {
-			now, err := payout.DatabaseTime(t.Context(), b.pool)
+			now, err := postgres.Now(t.Context(), b.pool)
 			require.NoError(t, err)
 			require.NoError(t, store.RecordFunds(t.Context(), payout.RailStripe, []money.Amount{money.New(1_000_000, "usd")}, now))
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast/holdfast/internal/ledger"
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/simulator"
 	"github.com/holdfast/holdfast/workflows"
 )
@@ -47,7 +48,7 @@ func (b bundle) bothRails(t *testing.T) {
 // knew records that the platform had plenty on both rails an hour ago.
 func (b bundle) knew(t *testing.T) {
 	t.Helper()
-	now, err := payout.DatabaseTime(t.Context(), b.pool)
+	now, err := postgres.Now(t.Context(), b.pool)
 	require.NoError(t, err)
 	for _, rail := range []payout.Rail{payout.RailStripe, payout.RailPayPal} {
 		require.NoError(t, b.payouts.RecordFunds(t.Context(), rail, []money.Amount{money.New(1_000_000, "usd")}, now.Add(-time.Hour)))

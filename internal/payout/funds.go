@@ -14,14 +14,6 @@ import (
 // The platform's funds bound what runs claim: what a provider said that there is, less what was claimed
 // since, and less what was claimed before and may not have been sent when it said so.
 
-// DatabaseTime is the time by the database's clock, against which the times of movements are held.
-func DatabaseTime(ctx context.Context, db postgres.DB) (now time.Time, err error) {
-	if err := db.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
-		return time.Time{}, fmt.Errorf("ask the database for the time: %w", err)
-	}
-	return now, nil
-}
-
 // payPalLag is how long PayPal takes until a movement is seen in its balance.
 const payPalLag = 3 * time.Hour
 
@@ -34,7 +26,7 @@ func (r Rail) asOf(readAt time.Time) time.Time {
 }
 
 // RecordFunds keeps what the platform has available on a rail; a currency that is not among the amounts
-// has nothing. readAt is the DatabaseTime at which the provider was asked, or a moment before. An answer
+// has nothing. readAt is the database's time at which the provider was asked, or a moment before. An answer
 // that is older than the one that is known changes nothing.
 func (s *Store) RecordFunds(ctx context.Context, rail Rail, available []money.Amount, readAt time.Time) error {
 	currencies, amounts := make([]string, len(available)), make([]int64, len(available))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
 )
 
 // byPayPal makes payees who are paid by PayPal, and who have been with us for a while.
@@ -27,7 +28,7 @@ func (b bundle) byPayPal(t *testing.T, ids ...string) {
 // fundPayPal records what the platform has at PayPal, by an answer of some time ago.
 func (b bundle) fundPayPal(t *testing.T, minor int64, ago time.Duration) {
 	t.Helper()
-	now, err := payout.DatabaseTime(t.Context(), b.pool)
+	now, err := postgres.Now(t.Context(), b.pool)
 	require.NoError(t, err)
 	require.NoError(t, b.store.RecordFunds(t.Context(), payout.RailPayPal, []money.Amount{cents(minor)}, now.Add(-ago)))
 }

@@ -44,7 +44,7 @@ func (b bundle) ready(t *testing.T, ids ...string) {
 // fund records what the platform has at Stripe.
 func (b bundle) fund(t *testing.T, minor int64) {
 	t.Helper()
-	now, err := payout.DatabaseTime(t.Context(), b.pool)
+	now, err := postgres.Now(t.Context(), b.pool)
 	require.NoError(t, err)
 	require.NoError(t, b.store.RecordFunds(t.Context(), payout.RailStripe, []money.Amount{cents(minor)}, now))
 }

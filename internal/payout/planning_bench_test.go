@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
 	"github.com/holdfast/holdfast/internal/postgres/postgrestest"
 )
 
@@ -65,7 +66,7 @@ func newPlanning(b *testing.B, n int) planningBench {
 func (p planningBench) run(b *testing.B) {
 	b.Helper()
 	ctx := b.Context()
-	now, err := payout.DatabaseTime(ctx, p.pool)
+	now, err := postgres.Now(ctx, p.pool)
 	require.NoError(b, err)
 	require.NoError(b, p.store.RecordFunds(ctx, payout.RailStripe, []money.Amount{cents(int64(p.payees) * 20_000)}, now))
 	run, _, err := p.store.BeginRun(ctx, fridayOf(b), "schedule", "")

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast/holdfast/internal/feed"
 	"github.com/holdfast/holdfast/internal/money"
 	"github.com/holdfast/holdfast/internal/payout"
+	"github.com/holdfast/holdfast/internal/postgres"
 )
 
 // notes are what was said of a payee: codes, in order.
@@ -138,7 +139,7 @@ func TestWhatWasSentIsClaimedNoMore(t *testing.T) {
 	id := b.one(t)
 	claimed := func() string { return b.read(t, `SELECT claimed FROM platform_funds`) }
 	require.Equal(t, "10000", claimed())
-	before, err := payout.DatabaseTime(t.Context(), b.pool)
+	before, err := postgres.Now(t.Context(), b.pool)
 	require.NoError(t, err)
 	b.live(t, id, "start", "transfer")
 	require.NoError(t, b.store.RecordFunds(t.Context(), payout.RailStripe, []money.Amount{cents(plenty)}, before))
@@ -147,7 +148,7 @@ func TestWhatWasSentIsClaimedNoMore(t *testing.T) {
 	require.Equal(t, "0", claimed())
 	require.NoError(t, b.store.RecordFunds(t.Context(), payout.RailStripe, []money.Amount{cents(1)}, before))
 	require.Equal(t, "999990000", b.read(t, `SELECT available FROM platform_funds`), "an older answer changes nothing")
-	now, err := payout.DatabaseTime(t.Context(), b.pool)
+	now, err := postgres.Now(t.Context(), b.pool)
 	require.NoError(t, err)
 	require.NoError(t, b.store.RecordFunds(t.Context(), payout.RailStripe, nil, now))
 	require.Equal(t, "0", b.read(t, `SELECT available FROM platform_funds`), "a currency of which nothing is said")
