@@ -223,13 +223,17 @@ type requestCounter struct {
 }
 
 func (c *requestCounter) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, request, reply, conn, options...)
+	if err != nil {
+		return err // a busy server has the client send it again
+	}
 	switch r := request.(type) {
 	case *workflowservice.StartWorkflowExecutionRequest:
 		c.count(r.GetRequestId())
 	case *workflowservice.SignalWithStartWorkflowExecutionRequest:
 		c.count(r.GetRequestId())
 	}
-	return invoke(ctx, method, request, reply, conn, options...)
+	return nil
 }
 
 func (c *requestCounter) count(id string) {
