@@ -17,6 +17,8 @@ WORKFLOWCHECK := $(TOOLS)/workflowcheck-$(WORKFLOWCHECK_VERSION)
 TEST_PACKAGES := 2
 # Of one package's tests so many run at once: those with servers mostly wait, for retries and for clocks.
 TEST_PARALLEL := 6
+# They begin first, so that no long one is left alone at the end.
+LONGEST_TESTS := ./internal/fleet ./worker
 # For one package, with every server that it starts.
 TEST_TIMEOUT := 20m
 
@@ -30,7 +32,7 @@ demo: build ## show the main job on a whole Holdfast; ARGS=--once ends by itself
 
 .PHONY: test
 test: build tools workflowcheck verify ## everything that CI runs but lint
-	go test -race -p $(TEST_PACKAGES) -parallel $(TEST_PARALLEL) -timeout $(TEST_TIMEOUT) $(ARGS) ./...
+	go test -race -p $(TEST_PACKAGES) -parallel $(TEST_PARALLEL) -timeout $(TEST_TIMEOUT) $(ARGS) $(LONGEST_TESTS) ./...
 
 # The tests run a shorter one, of 120 payouts.
 CHAOS_PAYOUTS := 1000

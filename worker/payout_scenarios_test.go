@@ -172,7 +172,7 @@ func playPayoutHeld(t *testing.T, b bundle) string {
 	require.ErrorContains(t, b.decideOn(t, id, workflows.UpdateResolve, failed), "is not reversed")
 
 	require.NoError(t, b.simulator.Stripe().SetAccountBalance(account.ID, "usd", 10_000))
-	byHand, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: 2 * time.Second})
+	byHand, err := stripe.New(stripe.Config{SecretKey: simulator.DefaultStripeKey, APIBase: b.simulator.StripeURL(), Timeout: callTimeout})
 	require.NoError(t, err)
 	_, err = byHand.ReverseTransfer(t.Context(), now.TransferID, 10_000, "", "by-hand")
 	require.NoError(t, err)

@@ -52,6 +52,10 @@ type bundle struct {
 	host          host
 }
 
+// callTimeout is how long a call to a provider may take: where calls are counted, none is to be made again
+// because the machine is busy.
+const callTimeout = 10 * time.Second
+
 func setup(t *testing.T) bundle {
 	t.Helper()
 	return setupOn(t, temporaltest.Start(t), queueNames())
@@ -74,12 +78,12 @@ func setupOn(t *testing.T, server *localstack.Temporal, queues []string) bundle 
 		provider.Stripe: provider.NewBreaker(provider.Stripe, 0), provider.PayPal: provider.NewBreaker(provider.PayPal, 0),
 	}
 	toStripe, err := stripe.New(stripe.Config{
-		SecretKey: simulator.DefaultStripeKey, APIBase: sim.StripeURL(), Timeout: 2 * time.Second, Breaker: breakers[provider.Stripe],
+		SecretKey: simulator.DefaultStripeKey, APIBase: sim.StripeURL(), Timeout: callTimeout, Breaker: breakers[provider.Stripe],
 	})
 	require.NoError(t, err)
 	toPayPal, err := paypal.New(paypal.Config{
 		ClientID: simulator.DefaultPayPalClientID, ClientSecret: simulator.DefaultPayPalClientSecret, APIBase: sim.PayPalURL(),
-		Timeout: 2 * time.Second, Breaker: breakers[provider.PayPal],
+		Timeout: callTimeout, Breaker: breakers[provider.PayPal],
 	})
 	require.NoError(t, err)
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // DirVariable names the environment variable that moves the folder of Dir elsewhere.
@@ -54,14 +55,33 @@ func checkout() (string, error) {
 	}
 }
 
-// keptOrTemporary makes dir, or a temporary folder when dir is empty, and tells which it was.
-func keptOrTemporary(dir, name string) (_ string, temporary bool, err error) {
+// keptOrTemporary makes dir, or a temporary folder in the root when dir is empty, and tells which it was.
+// Without a root it is where the system has such folders.
+func keptOrTemporary(dir, root, name string) (_ string, temporary bool, err error) {
 	if dir == "" {
-		dir, err = os.MkdirTemp("", "holdfast-"+name+"-")
+		dir, err = os.MkdirTemp(root, "holdfast-"+name+"-")
 		return dir, true, err
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", false, err
 	}
 	return dir, false, os.MkdirAll(dir, 0o755)
+}
+
+const (
+	memory       = "/dev/shm"
+	roomInMemory = 4 << 30 // for several servers at once
+)
+
+// memoryRoot is a folder whose files are in memory: on a disk a new database, which is hundreds of files,
+// takes ten times the work. It is empty where there is none, or little room, or TMPDIR names another place.
+func memoryRoot() string {
+	var files syscall.Statfs_t
+	if os.Getenv("TMPDIR") != "" || syscall.Statfs(memory, &files) != nil {
+		return ""
+	}
+	if files.Bavail < roomInMemory/uint64(files.Bsize) {
+		return ""
+	}
+	return memory
 }

@@ -155,7 +155,11 @@ func newCluster(ctx context.Context, options PostgresOptions) (*cluster, error) 
 }
 
 func (c *cluster) choosePlace(dir string, log printer) error {
-	chosen, temporary, err := keptOrTemporary(dir, "postgres")
+	root := ""
+	if !c.durable {
+		root = memoryRoot()
+	}
+	chosen, temporary, err := keptOrTemporary(dir, root, "postgres")
 	if err != nil {
 		return err
 	}
@@ -257,7 +261,7 @@ func (c *cluster) settings() []string {
 		"max_connections=400",
 	}
 	if !c.durable {
-		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=128MB")
 	}
 	args := []string{"-D", c.data()}
 	for _, setting := range settings {

@@ -90,7 +90,7 @@ func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, err
 	if err != nil {
 		return nil, fmt.Errorf("find or build the Temporal CLI (or name a server in %s): %w", TemporalVariable, err)
 	}
-	dir, temporary, err := keptOrTemporary(options.Dir, "temporal")
+	dir, temporary, err := keptOrTemporary(options.Dir, "", "temporal")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for Temporal: %w", err)
 	}
