@@ -70,8 +70,8 @@ func die(observer client.Client) grpc.UnaryClientInterceptor {
 				return err
 			}
 		}
-		if moment == afterRun {
-			if err := observer.GetWorkflow(ctx, os.Getenv(mortalWorkflowID), "").Get(ctx, nil); err != nil {
+		if moment == afterRun { // however long that takes: who failed here would not have to deliver it again
+			if err := observer.GetWorkflow(ctx, os.Getenv(mortalWorkflowID), "").Get(context.WithoutCancel(ctx), nil); err != nil {
 				return err
 			}
 		}
