@@ -20,7 +20,8 @@ type Unseen struct {
 // there because nothing was heard of them for longer than it should take: of one that is being sent, or
 // was to be, for an hour; of one on its way, since its day of arrival or for three days, or when its
 // money is to be taken back; and daily of one that was paid less than ten days ago, since a bank may
-// still return it, and of one that is held, since what Stripe has of it may be another thing. Whatever it waits for, none of these stays unlooked-at for longer than the policy has it.
+// still return it, and of one that is held, since what Stripe has of it may be another thing. Whatever it
+// waits for, none of these stays unlooked-at for longer than the policy has it.
 func (s *Store) ListUnseen(ctx context.Context, after string, limit int) ([]Unseen, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, state FROM payouts WHERE method <> 'paypal' AND id > $1 AND (
 			state = 'planned' AND handed_at < now() - interval '1 hour'
