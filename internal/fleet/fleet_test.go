@@ -224,6 +224,11 @@ func TestKilledWorkersMakeOneStripeCustomer(t *testing.T) {
 	require.NoError(t, b.StartWorker(context.WithoutCancel(t.Context())))
 	b.awaitReady(t, "u_0")
 	b.requireOneStripeCustomerEach(t, "u_0")
+	sent := b.Simulator.Calls().To(http.MethodPost, "/v1/customers")
+	require.NotEmpty(t, sent[0].IdempotencyKey)
+	for _, call := range sent {
+		require.Equal(t, sent[0].IdempotencyKey, call.IdempotencyKey, "whoever sends it again sends the same")
+	}
 }
 
 func TestManyCreationsOfOneID(t *testing.T) {
